@@ -1,0 +1,259 @@
+"""A channel over a child process on this machine, and the guard's side that we hold."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from maw.errors import LinkLost
+from maw.transport import guard
+from maw.transport.base import CHUNK, Ending
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from maw.transport.base import Sink
+
+# What the ssh program exits with when its link goes; a command may also mean it.
+LOST = 255
+# How long a stopped command may take to go: the guard's KILL comes after two seconds.
+STOP_SECONDS = 4.0
+POLL_MILLISECONDS = 500
+
+
+class GuardProcess:
+    """The guard of one host, as a child process of ours (a shell here, or ssh to there)."""
+
+    def __init__(self, argv: Sequence[str], *, explain: Callable[[str, int], Exception]) -> None:
+        """Start `argv` and wait until the guard says that it is ready.
+
+        If it ends instead, raise what `explain(standard error, exit status)` returns.
+        """
+        # A file, not a pipe: ssh's background master keeps standard error open for minutes.
+        with tempfile.TemporaryFile() as errors:
+            self._process = subprocess.Popen(
+                list(argv),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                start_new_session=True,
+                bufsize=0,
+            )
+            assert self._process.stdout is not None
+            try:
+                said = self._process.stdout.readline()
+            except BaseException:
+                self._process.kill()
+                raise
+            if said != b"ready\n":
+                self._process.kill()
+                status = self._process.wait()
+                errors.seek(0)
+                self._close_pipes()
+                text = errors.read(CHUNK).decode("utf-8", "replace")
+                raise explain(text or said.decode("utf-8", "replace"), status)
+        self._lock = threading.Lock()
+        self._asking = threading.Lock()
+        self._said = b""
+
+    @property
+    def alive(self) -> bool:
+        """Whether the guard, and so the link to it, is still there."""
+        return self._process.poll() is None
+
+    def tell(self, verb: str, run: str) -> None:
+        """Given a verb and a run, tell the guard. Raise BrokenPipeError if it is gone."""
+        assert self._process.stdin is not None
+        with self._lock:
+            try:
+                self._process.stdin.write(guard.line(verb, run))
+            except ValueError as error:
+                raise BrokenPipeError(str(error)) from error
+
+    def answers(self, seconds: float = 5.0) -> bool:
+        """Whether the far end of the guard still answers within `seconds`."""
+        assert self._process.stdout is not None
+        word = guard.new_run()
+        deadline = time.monotonic() + seconds
+        # One at a time: an answer to another thread's question would be read as a wrong one.
+        with self._asking:
+            try:
+                self.tell("ping", word)
+                descriptor = self._process.stdout.fileno()
+            except (BrokenPipeError, ValueError):
+                return False
+            while f"{word}\n".encode("ascii") not in self._said:
+                readable, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
+                data = os.read(descriptor, CHUNK) if readable else b""
+                if not data:
+                    return False
+                self._said = (self._said + data)[-CHUNK:]
+            return True
+
+    def close(self) -> None:
+        """End the guard; it stops the runs that were not reported finished."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._close_pipes()
+
+    def _close_pipes(self) -> None:
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+class ProcessChannel:
+    """A command that runs as (or through) a child process of ours."""
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        host: str,
+        guard_process: GuardProcess,
+        run: str,
+        on_stderr: Sink,
+        stdin: bool,
+        far: bool,
+        first_input: bytes = b"",
+        options: dict[str, Any] | None = None,
+    ) -> None:
+        self.host = host
+        self._guard = guard_process
+        self._run = run
+        self._far = far
+        self._stopped: float | None = None
+        self._failure: Exception | None = None
+        try:
+            guard_process.tell("start", run)
+        except BrokenPipeError as error:
+            raise LinkLost(host=host, reason="the connection ended before the command began") from error
+        try:
+            self._process = subprocess.Popen(
+                list(argv),
+                stdin=subprocess.PIPE if stdin or first_input else subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                bufsize=0,
+                **(options or {}),
+            )
+        except BaseException:
+            self._report_end()
+            raise
+        self._stderr = threading.Thread(target=self._drain, args=(on_stderr,), daemon=True)
+        self._stderr.start()
+        if first_input:
+            self._first(first_input, last=not stdin)
+
+    def _first(self, data: bytes, *, last: bool) -> None:
+        try:
+            self.send(data)
+            if last:
+                self.end_input()
+        except BrokenPipeError:
+            # The command is gone already; `finish` says how.
+            return
+
+    def _drain(self, sink: Sink) -> None:
+        pipe = self._process.stderr
+        assert pipe is not None
+        with pipe:
+            while data := os.read(pipe.fileno(), CHUNK):
+                if self._failure is not None:
+                    continue
+                try:
+                    sink(data)
+                except Exception as error:  # noqa: BLE001 - it belongs to the thread that calls `finish`
+                    self._failure = error
+                    self.stop()
+
+    def send(self, data: bytes) -> None:
+        """Give the command's standard input these bytes. Raise BrokenPipeError when it is closed."""
+        assert self._process.stdin is not None
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[self._process.stdin.write(view) :]
+        except ValueError as error:
+            raise BrokenPipeError(str(error)) from error
+
+    def end_input(self) -> None:
+        """Close the command's standard input."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+
+    def receive(self) -> bytes:
+        """Return the next bytes of its standard output, b"" at the end."""
+        assert self._process.stdout is not None
+        descriptor = self._process.stdout.fileno()
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        while not poll.poll(POLL_MILLISECONDS):
+            if self._overdue():
+                return b""
+        return os.read(descriptor, CHUNK)
+
+    def stop(self) -> None:
+        """Stop the command's process group: TERM, then KILL two seconds later."""
+        self._stopped = self._stopped or time.monotonic()
+        try:
+            self._guard.tell("stop", self._run)
+        except BrokenPipeError:
+            # Without the guard there is no link: what ran there is stopped by its own side.
+            self._kill()
+
+    def _overdue(self) -> bool:
+        """Whether it was told to stop and did not: something hides there, or has no ears."""
+        return self._stopped is not None and time.monotonic() > self._stopped + STOP_SECONDS
+
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _wait(self) -> int:
+        while True:
+            try:
+                return self._process.wait(timeout=POLL_MILLISECONDS / 1000)
+            except subprocess.TimeoutExpired:
+                if self._overdue():
+                    self._kill()
+
+    def _report_end(self) -> bool:
+        try:
+            self._guard.tell("end", self._run)
+        except BrokenPipeError:
+            return False
+        return True
+
+    def finish(self) -> Ending:
+        """Wait for the end and return it. Raise LinkLost if the link went before the command did."""
+        status = self._wait()
+        # Also when our ssh program was killed: that says nothing of the command.
+        lost = self._far and (status < 0 or (status == LOST and not self._guard.answers()))
+        if lost:
+            self.stop()
+        self._stderr.join(timeout=5)
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+        if lost:
+            raise LinkLost(host=self.host, reason="the connection ended before the command did")
+        self._report_end()
+        if self._failure is not None:
+            raise self._failure
+        if status < 0:
+            return Ending(None, signal.Signals(-status).name.removeprefix("SIG"))
+        return Ending(status)

@@ -1,0 +1,321 @@
+"""A host through Fabric, from the same generated OpenSSH config: the fast way when warm.
+
+Fabric accepts any host key by default, even a changed one; here only pinned keys pass.
+paramiko leaves Nagle's algorithm on, which costs about 40 ms a command; here it is off.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import select
+import socket
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from maw.errors import (
+    AuthenticationRefused,
+    CannotRead,
+    HostKeyChanged,
+    HostKeyUnknown,
+    HostUnreachable,
+    LinkLost,
+    TransportError,
+)
+from maw.transport import guard, keys
+from maw.transport.base import CHUNK, Ending, Transport, check
+from maw.transport.ssh_config import effective
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import fabric
+    import paramiko
+
+    from maw.topology import Host
+    from maw.transport.base import Sink
+
+# Linux's numbers; Python names them only where it was built with them.
+_TCP_USER_TIMEOUT = 18
+# What paramiko says of a server that takes the connection and then is silent or hangs up.
+_GREETING = re.compile("banner|No existing session|Negotiation failed")
+# Where a channel keeps the name of the signal that ended its command.
+_SIGNAL = "maw_exit_signal"
+
+
+def connect(host: Host, *, config: Path, known_hosts: Path) -> fabric.Connection:
+    """Given a host and the generated config, return an open Fabric connection to it.
+
+    Raise HostKeyUnknown, HostKeyChanged, AuthenticationRefused, HostUnreachable or
+    TransportError.
+    """
+    import fabric
+    import paramiko
+
+    options = effective(config, host.name)
+
+    class PinnedConnection(fabric.Connection):  # type: ignore[misc]
+        """A connection over a socket that we open, under the name that its key is pinned for."""
+
+        def open_gateway(self) -> socket.socket:
+            return _socket(options)
+
+    identities = [Path(name).expanduser() for name in options.get("identityfile", [])]
+    connection = PinnedConnection(
+        host.name,
+        user=options["user"][0],
+        port=22,  # paramiko then looks the key up by the bare name, as HostKeyAlias does
+        config=fabric.Config(lazy=True),
+        gateway="socket",
+        connect_timeout=int(options["connecttimeout"][0]),
+        connect_kwargs={
+            "key_filename": [str(path) for path in identities if path.exists()],
+            "allow_agent": options.get("identitiesonly", ["no"])[0] != "yes",
+            "look_for_keys": False,
+            "banner_timeout": int(options["connecttimeout"][0]),
+            "transport_factory": _transport_class(),
+        },
+    )
+    connection.client.set_missing_host_key_policy(paramiko.RejectPolicy())
+    try:
+        if known_hosts.exists():
+            connection.client.load_host_keys(str(known_hosts))
+    except (OSError, ValueError, paramiko.hostkeys.InvalidHostKey) as error:
+        raise CannotRead(path=known_hosts, reason=str(error)) from error
+    try:
+        connection.open()
+    except Exception as error:
+        # paramiko's errors have no common root; `translate` hands back what it does not know.
+        # Fabric's own `close` does nothing before the log-in is complete.
+        connection.client.close()
+        raise translate(error, host, user=options["user"][0], known_hosts=known_hosts) from error
+    return connection
+
+
+def _transport_class() -> type[paramiko.Transport]:
+    """Return paramiko's transport, with ears for the name of the signal that ended a command."""
+    import paramiko
+    from paramiko.common import MSG_CHANNEL_REQUEST
+
+    def on_request(channel: paramiko.Channel, message: paramiko.Message) -> None:
+        position = message.packet.tell()
+        if message.get_text() == "exit-signal":
+            message.get_boolean()
+            setattr(channel, _SIGNAL, message.get_text())
+            return
+        message.packet.seek(position)
+        channel._handle_request(message)  # type: ignore[attr-defined]
+
+    class SignalTransport(paramiko.Transport):
+        _channel_handler_table: ClassVar[dict[int, Any]] = {
+            **paramiko.Transport._channel_handler_table,  # type: ignore[attr-defined]
+            MSG_CHANNEL_REQUEST: on_request,
+        }
+
+    return SignalTransport
+
+
+def _socket(options: dict[str, list[str]]) -> socket.socket:
+    address, port = options["hostname"][0], int(options["port"][0])
+    link = socket.create_connection((address, port), timeout=int(options["connecttimeout"][0]))
+    link.settimeout(None)
+    alive = int(options["serveraliveinterval"][0])
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # paramiko's keepalive does not notice that nobody answers; the kernel's does.
+    link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, alive)
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, alive)
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+    link.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, alive * 3 * 1000)
+    return link
+
+
+def translate(error: Exception, host: Host, *, user: str, known_hosts: Path) -> Exception:
+    """Given what paramiko or the system raised, return maw's error for it (or itself if unknown)."""
+    import paramiko
+
+    if isinstance(error, paramiko.BadHostKeyException):
+        known = ", ".join(key.fingerprint for key in keys.pinned(known_hosts, host.name))
+        found = keys.HostKey(error.key.get_name(), error.key.get_base64()).fingerprint
+        return HostKeyChanged(host=host.name, found=found, pinned=known)
+    if isinstance(error, paramiko.AuthenticationException | paramiko.PasswordRequiredException):
+        return AuthenticationRefused(host=host.name, user=user, reason=str(error))
+    if isinstance(error, paramiko.SSHException):
+        if "not found in known_hosts" in str(error):
+            return HostKeyUnknown(host=host.name)
+        if "No authentication methods available" in str(error):
+            return AuthenticationRefused(host=host.name, user=user, reason="there is no private key to show")
+        if isinstance(error.__cause__, OSError | EOFError) or _GREETING.search(str(error)):
+            return _unreachable(host, error)
+        return TransportError(host=host.name, reason=str(error) or type(error).__name__)
+    if isinstance(error, OSError | EOFError):
+        return _unreachable(host, error)
+    if isinstance(
+        error, paramiko.ssh_exception.ConfigParseError | paramiko.ssh_exception.CouldNotCanonicalize
+    ):
+        return TransportError(host=host.name, reason=str(error))
+    return error
+
+
+def _unreachable(host: Host, error: Exception) -> HostUnreachable:
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return HostUnreachable(host=host.name, addresses=", ".join(host.addresses), reason=reason)
+
+
+class FabricTransport(Transport):
+    """Runs commands on a host over one Fabric connection that stays open."""
+
+    def __init__(self, host: Host, *, config: Path, known_hosts: Path) -> None:
+        self.host = host.name
+        self._connect: Callable[[], fabric.Connection] = lambda: connect(
+            host, config=config, known_hosts=known_hosts
+        )
+        self._connection: fabric.Connection | None = None
+        self._guard: paramiko.Channel | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def connection(self) -> fabric.Connection:
+        """The Fabric connection, opened at first use. Raise as `connect` does."""
+        if self._connection is None or not self._connection.is_connected:
+            self._connection = self._connect()
+            self._guard = None
+        return self._connection
+
+    def _session(self) -> paramiko.Channel:
+        import paramiko
+
+        try:
+            return self.connection.transport.open_session()  # type: ignore[no-any-return]
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            raise LinkLost(host=self.host, reason=str(error) or "the connection is closed") from error
+
+    def _start_guard(self) -> None:
+        if self._guard is not None and not self._guard.closed:
+            return
+        channel = self._session()
+        command, _ = guard.remote_command(guard.ARGV, guard.new_run())
+        channel.exec_command(command)
+        said = channel.makefile("rb").readline()
+        if said != b"ready\n":
+            raise TransportError(
+                host=self.host, reason=f"its login shell answered {said!r} instead of a guard"
+            )
+        self._guard = channel
+
+    def tell(self, verb: str, run: str) -> bool:
+        """Given a verb and a run, tell the guard; return whether it was still there."""
+        if self._guard is None:
+            return False
+        try:
+            with self._lock:
+                self._guard.sendall(guard.line(verb, run))
+        except OSError:
+            return False
+        return True
+
+    def open(self, argv: Sequence[str], *, on_stderr: Sink, stdin: bool = True) -> FabricChannel:
+        """Given an argument list, start it on the host. Raise TransportError."""
+        import paramiko
+
+        check(argv)
+        with self._lock:
+            self._start_guard()
+        run = guard.new_run()
+        command, first = guard.remote_command(argv, run)
+        self.tell("start", run)
+        channel = self._session()
+        try:
+            channel.exec_command(command.encode("utf-8", "surrogateescape"))
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            raise LinkLost(host=self.host, reason=str(error) or "the connection is closed") from error
+        return FabricChannel(self, channel, run, on_stderr=on_stderr, stdin=stdin, first_input=first)
+
+    def break_link(self) -> None:
+        """Close the connection at once; the guard there then stops what runs."""
+        if self._connection is not None:
+            self._connection.client.close()
+
+    def close(self) -> None:
+        """Close the connection; what still runs there on our behalf is stopped."""
+        if self._guard is not None:
+            with contextlib.suppress(OSError, EOFError):
+                self._guard.shutdown_write()
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = self._guard = None
+
+
+class FabricChannel:
+    """A command that runs in one session of a Fabric connection."""
+
+    def __init__(
+        self,
+        transport: FabricTransport,
+        channel: paramiko.Channel,
+        run: str,
+        *,
+        on_stderr: Sink,
+        stdin: bool,
+        first_input: bytes,
+    ) -> None:
+        self._transport = transport
+        self._channel = channel
+        self._run = run
+        self._on_stderr = on_stderr
+        # One descriptor that turns readable for output, errors and the end alike.
+        self._poll = select.poll()
+        self._poll.register(channel.fileno(), select.POLLIN)
+        if first_input:
+            self.send(first_input)
+        if not stdin:
+            self.end_input()
+
+    def send(self, data: bytes) -> None:
+        """Give the command's standard input these bytes. Raise LinkLost or BrokenPipeError."""
+        view = memoryview(data)
+        try:
+            # sendall copies what is left after each packet: quadratic for large data.
+            for start in range(0, len(view), CHUNK):
+                self._channel.sendall(bytes(view[start : start + CHUNK]))
+        except OSError as error:
+            if self._channel.get_transport().is_active():
+                raise BrokenPipeError(str(error)) from error
+            raise LinkLost(host=self._transport.host, reason="the connection was closed") from error
+
+    def end_input(self) -> None:
+        """Close the command's standard input."""
+        with contextlib.suppress(OSError, EOFError):
+            self._channel.shutdown_write()
+
+    def receive(self) -> bytes:
+        """Return the next bytes of its standard output, b"" at the end; errors go to the sink."""
+        channel = self._channel
+        while True:
+            if channel.recv_stderr_ready():
+                self._on_stderr(channel.recv_stderr(CHUNK))
+            elif channel.recv_ready():
+                return channel.recv(CHUNK)
+            elif channel.eof_received or channel.closed:
+                if not (channel.recv_ready() or channel.recv_stderr_ready()):
+                    return b""
+            else:
+                self._poll.poll(1000)
+
+    def stop(self) -> None:
+        """Stop the command's process group: TERM, then KILL two seconds later."""
+        if not self._transport.tell("stop", self._run):
+            self._transport.break_link()
+
+    def finish(self) -> Ending:
+        """Wait for the end and return it. Raise LinkLost if the link went before the command did."""
+        status = self._channel.recv_exit_status()
+        signal_name = getattr(self._channel, _SIGNAL, None)
+        self._transport.tell("end", self._run)
+        self._channel.close()
+        if status >= 0:
+            return Ending(status)
+        if signal_name:
+            return Ending(None, signal_name)
+        raise LinkLost(host=self._transport.host, reason="the connection ended before the command did")
