@@ -1,0 +1,1 @@
+"""The models and what checks their answers. Heavy libraries are imported inside functions."""
