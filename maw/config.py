@@ -56,6 +56,8 @@ class TextSettings:
     fetch_seconds: float = _setting(60.0, "longest time for one URL", 1)
     fetch_stall_seconds: float = _setting(15.0, "longest silence of a server", 1)
     redirects: int = _setting(8, "most redirects of a URL", 0)
+    expanded_megabytes: int = _setting(512, "largest content of a compressed document", 1)
+    pages: int = _setting(20_000, "most pages of a PDF", 1)
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,9 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Settings:
     values = _read(path)
     sections = {}
     for name, content in values.items():
-        if name not in _SECTIONS or not isinstance(content, dict):
+        if name in _SECTIONS and not isinstance(content, dict):
+            raise ConfigError(path=path, reason=f"{name} must be a section, [{name}]")
+        if name not in _SECTIONS:
             raise UnknownSetting(path=path, name=f"[{name}]", nearest=f"[{_nearest(name, _SECTIONS)}]")
         sections[name] = {key: (str(path), f"{name}.{key}", value) for key, value in content.items()}
     for variable, (section, key, text) in _from_environment(
@@ -176,7 +180,8 @@ def _read(path: Path) -> dict[str, Any]:
         return {}
     except UnicodeDecodeError as error:
         raise ConfigError(path=path, reason=f"is not UTF-8 at byte {error.start}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
+        # Beside its own error, the reader raises these for endless numbers and endless nesting.
         raise ConfigError(path=path, reason=f"is not TOML: {error}") from error
     except OSError as error:
         raise ConfigError(path=path, reason=error.strerror or str(error)) from error
@@ -221,8 +226,11 @@ def _convert(path: str, shown: str, value: Any, item: dataclasses.Field[Any]) ->
             result = wanted(value)
         except ValueError as error:
             raise InvalidSetting(path=path, name=shown, wanted=words, found=repr(value)) from error
-    if wanted is float and isinstance(result, int) and not isinstance(result, bool):
-        result = float(result)
+    if wanted is float and type(result) is int:
+        try:
+            result = float(result)
+        except OverflowError:
+            result = float("inf")
     # A comparison with NaN is false, so that NaN is refused too.
     if type(result) is not wanted or (minimum is not None and not minimum <= result < float("inf")):
         raise InvalidSetting(path=path, name=shown, wanted=words, found=repr(value))

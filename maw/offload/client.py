@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import queue
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from maw.errors import LinkLost, MawError, ProtocolError, WorkerDied, WorkerMissing, printable
@@ -38,18 +37,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job: the worker's result and the extracted text, or an error."""
+    """What became of a job: the worker's result, the extracted text (also packed), or an error."""
 
     identifier: str
     result: dict[str, Any] | None = None
     text: str = ""
+    packed: bytes = b""
     error: str | None = None
     error_kind: str | None = None
-
-
-@dataclass
-class _Gathered:
-    texts: list[str] = field(default_factory=list)
 
 
 def worker_arguments(offload: OffloadSettings, text: TextSettings) -> list[str]:
@@ -63,6 +58,8 @@ def worker_arguments(offload: OffloadSettings, text: TextSettings) -> list[str]:
         "fetch-seconds": text.fetch_seconds,
         "fetch-stall-seconds": text.fetch_stall_seconds,
         "redirects": text.redirects,
+        "expanded-megabytes": text.expanded_megabytes,
+        "pages": text.pages,
     }
     return [f"--{name}={value:g}" for name, value in options.items()]
 
@@ -77,7 +74,7 @@ class WorkerClient:
         self._channel: Channel = transport.open(argv, on_stderr=self._listen)
         self._buffer = bytearray()
         self._outcomes: queue.Queue[Outcome | MawError] = queue.Queue()
-        self._gathered: dict[str, _Gathered] = {}
+        self._gathered: dict[str, list[str]] = {}
         self._sending = threading.Lock()
         try:
             self.hello = self._greet()
@@ -158,15 +155,22 @@ class WorkerClient:
         if identifier not in self.in_flight:
             what = message.get("message", f"a {kind} for a job that was not sent")
             raise ProtocolError(host=self.host, reason=printable(what)[:500])
+        pieces = self._gathered.setdefault(identifier, [])
         if kind == "text":
-            self._gathered.setdefault(identifier, _Gathered()).texts.append(message["data"])
+            pieces.append(message["data"])
+            if sum(map(len, pieces)) > 2 * protocol.MOST_TEXT:
+                raise ProtocolError(host=self.host, reason="it sends text without end")
             return
-        text = "".join(self._gathered.pop(identifier, _Gathered()).texts)
+        del self._gathered[identifier]
         if kind == "error":
             shown = printable(message["message"])
             self._outcomes.put(Outcome(identifier, error=shown, error_kind=printable(message["kind"])[:60]))
-        else:
-            self._outcomes.put(Outcome(identifier, result=message, text=text))
+            return
+        try:
+            text, packed = protocol.unpack_text(pieces)
+        except ValueError as error:
+            raise ProtocolError(host=self.host, reason=f"a text does not unpack: {error}") from error
+        self._outcomes.put(Outcome(identifier, message, text, packed))
 
     def _keep_alive(self, seconds: float) -> None:
         while not self._closed.wait(seconds):
@@ -177,8 +181,11 @@ class WorkerClient:
                 return
 
     def _send(self, message: dict[str, Any]) -> None:
+        self._send_line(protocol.encode(message))
+
+    def _send_line(self, line: bytes) -> None:
         with self._sending:
-            self._channel.send(protocol.encode(message))
+            self._channel.send(line)
 
     @property
     def full(self) -> bool:
@@ -204,15 +211,21 @@ class WorkerClient:
             if job.url is not None:
                 self._send({**message, "url": job.url})
             elif job.path is not None:
-                self._send({**message, "parts": self._send_parts(job.identifier, job.path)})
+                self._send_file(message, job.path)
 
-    def _send_parts(self, identifier: str, path: Path) -> int:
+    def _send_file(self, message: dict[str, Any], path: Path) -> None:
+        """Send a small file in the job's line, a large one ahead of it in parts."""
         parts = 0
         with path.open("rb") as file:
-            while data := file.read(protocol.PART):
-                self._send({"type": "part", "id": identifier, "data": base64.b64encode(data).decode("ascii")})
+            data = file.read(protocol.SMALL)
+            if len(data) < protocol.SMALL:
+                self._send_line(protocol.data_line(message, data))
+                return
+            while data:
+                self._send_line(protocol.data_line({"type": "part", "id": message["id"]}, data))
                 parts += 1
-        return parts
+                data = file.read(protocol.PART)
+        self._send({**message, "parts": parts})
 
     def next_outcome(self, timeout: float | None = None) -> Outcome | None:
         """Wait for the next outcome; None after `timeout` seconds.

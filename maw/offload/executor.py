@@ -6,7 +6,7 @@ ends takes this process with it, and not the worker.
 
 from __future__ import annotations
 
-import base64
+import binascii
 import ctypes
 import gc
 import os
@@ -66,22 +66,21 @@ def _private_output() -> BinaryIO:
 
 
 def _answers(job: dict[str, Any], settings: Mapping[str, Any]) -> list[bytes]:
+    name = printable(job.get("name") or job.get("url") or job["id"])
     try:
         return _do(job, settings)
     except MawError as error:
-        return [error_line(job["id"], type(error).__name__, str(error))]
+        kind, message = type(error).__name__, str(error)
+    except binascii.Error as error:
+        kind, message = "ProtocolError", f"The data of {name} is not base64: {error}. Send it anew."
     except MemoryError:
-        too_large = DocumentTooLarge(
-            name=job.get("name", job["id"]),
-            limit=f"what fits in {settings['memory_megabytes']} MB of memory",
-            setting="offload.memory_megabytes",
-        )
-        return [error_line(job["id"], "DocumentTooLarge", str(too_large))]
+        limit = f"what fits in {settings['memory_megabytes']} MB of memory"
+        kind = DocumentTooLarge.__name__
+        message = str(DocumentTooLarge(name=name, limit=limit, setting="offload.memory_megabytes"))
     except Exception as error:  # noqa: BLE001 - a bad job never kills the worker; the type is reported
-        message = f"{printable(job.get('name', job['id']))} broke the reader: {type(error).__name__}: {error}"
-        return [
-            error_line(job["id"], type(error).__name__, f"{printable(message)}. Report it with the document.")
-        ]
+        kind = type(error).__name__
+        message = f"{name} broke the reader: {kind}: {printable(error)}. Report it with the document."
+    return [error_line(job["id"], kind, message)]
 
 
 def error_line(identifier: str | None, kind: str, message: str) -> bytes:
@@ -144,15 +143,14 @@ def _read(job: dict[str, Any], limits: Mapping[str, Any]) -> Document:
     name = job.get("name") or job.get("url") or job["id"]
     media_type = job.get("media_type")
     if "url" in job:
-        return _fetch(job["url"], allowed)
+        return _fetch(job["url"], name, allowed)
     if "path" in job:
         return read(Path(job["path"]), name, media_type=media_type, limits=allowed)
-    return read(
-        job.get("text", "").encode("utf-8", "surrogatepass"), name, media_type=media_type, limits=allowed
-    )
+    content = protocol.data_of(job) if "data" in job else job["text"].encode("utf-8", "surrogatepass")
+    return read(content, name, media_type=media_type, limits=allowed)
 
 
-def _fetch(url: str, limits: Limits) -> Document:
+def _fetch(url: str, name: str, limits: Limits) -> Document:
     from pathlib import Path
 
     from maw.text.fetch import fetch
@@ -161,12 +159,7 @@ def _fetch(url: str, limits: Limits) -> Document:
     with tempfile.NamedTemporaryFile(prefix="maw-fetch-") as file:
         fetched = fetch(url, file, limits=limits)  # type: ignore[arg-type]
         file.flush()
-        return read(Path(file.name), url, media_type=fetched.media_type, limits=limits)
-
-
-def decode_part(data: str) -> bytes:
-    """Given the data of a part line, return its bytes. Raise ValueError if it is not base64."""
-    return base64.b64decode(data, validate=True)
+        return read(Path(file.name), name, media_type=fetched.media_type, limits=limits)
 
 
 if __name__ == "__main__":

@@ -202,14 +202,12 @@ class Ledger:
                 # and what is wrong with the file shows at the next real write.
                 continue
 
-    def complete(self, key: str, result: Mapping[str, Any], text: str, *, host: str) -> None:
-        """Given a checked result and the text that it is of, record the job as done."""
-        content = text.encode("utf-8", "surrogatepass")
-        text_sha256 = sha256_of(content)
+    def complete(self, key: str, result: Mapping[str, Any], packed: bytes, *, host: str) -> None:
+        """Given a checked result and its text (UTF-8, packed by zlib), record the job as done."""
+        text_sha256 = result["text_sha256"]
         with self._transaction() as database:
             database.execute(
-                "INSERT OR IGNORE INTO texts VALUES (?, ?, ?)",
-                (text_sha256, len(text), zlib.compress(content, 1)),
+                "INSERT OR IGNORE INTO texts VALUES (?, ?, ?)", (text_sha256, result["characters"], packed)
             )
             database.execute(
                 "UPDATE jobs SET state = 'done', result = ?, text_sha256 = ?, host = ?, error = NULL, "

@@ -6,21 +6,27 @@ used as a path.
 
 from __future__ import annotations
 
+import base64
 import json
+import zlib
 from typing import TYPE_CHECKING, Any
 
 from maw.errors import ProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import BinaryIO
 
 VERSION = 1
 # A line may have this many bytes; longer content travels in several parts.
 LONGEST_LINE = 4 << 20
-# Bytes of content in one part line, before base64; characters in one text line.
+# Bytes of content in one part or text line, before base64.
 PART = 512 << 10
 LONGEST_ID = 200
+# A document of up to this many bytes travels in its job line.
+SMALL = 256 << 10
+# Bytes that the text of one document may have on the core.
+MOST_TEXT = 512 << 20
 
 _TEXT: tuple[type, ...] = (str,)
 _MAYBE_TEXT: tuple[type, ...] = (str, type(None))
@@ -41,6 +47,7 @@ JOB_LINES: dict[str, dict[str, tuple[tuple[type, ...], bool]]] = {
         "timeout": (_NUMBER, False),
         "return_text": ((bool,), False),
         "text": (_TEXT, False),
+        "data": (_TEXT, False),
         "url": (_TEXT, False),
         "parts": (_WHOLE, False),
     },
@@ -133,9 +140,36 @@ def lines(stream: BinaryIO, *, host: str) -> Iterator[bytes | ProtocolError]:
         )
 
 
+def data_line(message: dict[str, Any], content: bytes) -> bytes:
+    """Given a message and bytes, return its line with the bytes as its field `data`."""
+    # Base64 needs no escapes, so only the rest goes through JSON.
+    return b'%s,"data":"%s"}\n' % (encode(message)[:-2], base64.b64encode(content))
+
+
+def data_of(message: dict[str, Any]) -> bytes:
+    """Given a message with data, return its bytes. Raise ValueError if they are not base64."""
+    return base64.b64decode(message["data"], validate=True)
+
+
 def text_lines(identifier: str, text: str) -> Iterator[bytes]:
-    """Given a job's id and its text, yield the lines that carry the text."""
-    # A control character takes six bytes in JSON, any other at most four.
-    step = PART
-    for start in range(0, len(text), step):
-        yield encode({"type": "text", "id": identifier, "data": text[start : start + step]})
+    """Given a job's id and its text, yield the lines that carry the text, compressed."""
+    packed = zlib.compress(text.encode("utf-8", "surrogatepass"), 1)
+    for start in range(0, len(packed), PART):
+        data = base64.b64encode(packed[start : start + PART]).decode("ascii")
+        yield encode({"type": "text", "id": identifier, "data": data})
+
+
+def unpack_text(pieces: Sequence[str], most: int = MOST_TEXT) -> tuple[str, bytes]:
+    """Given the data of text lines, return the text and its compressed bytes.
+
+    Raise ValueError if they are not what `text_lines` makes, or unpack to more than `most` bytes.
+    """
+    packed = b"".join(base64.b64decode(piece, validate=True) for piece in pieces)
+    unpacker = zlib.decompressobj()
+    try:
+        content = unpacker.decompress(packed, most)
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
+    if not unpacker.eof or unpacker.unused_data:
+        raise ValueError("the text is cut short, or larger than a document may be")
+    return content.decode("utf-8", "surrogatepass"), packed

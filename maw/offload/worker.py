@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import queue
 import signal
@@ -27,13 +28,15 @@ from maw import files
 from maw.errors import DiskFull, DocumentTooLarge, JobTimedOut, MawError, ProtocolError, WorkerDied, printable
 from maw.models import engines
 from maw.offload import protocol
-from maw.offload.executor import decode_part, error_line
+from maw.offload.executor import error_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 MOST_PROCESSES = 4
 HERE = "this worker"
+# Seconds between looks at the clock, for jobs and for the lease.
+TICK = 0.2
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -55,6 +58,8 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--fetch-seconds", type=float, default=60, help="longest time for one URL")
     parser.add_argument("--fetch-stall-seconds", type=float, default=15, help="longest silence of a server")
     parser.add_argument("--redirects", type=int, default=8, help="most redirects of a URL")
+    parser.add_argument("--expanded-megabytes", type=int, default=512, help="largest content of a docx")
+    parser.add_argument("--pages", type=int, default=20_000, help="most pages of a PDF")
     parser.add_argument("--job-timeout", type=float, default=600, help="seconds for a job that does not say")
     parser.add_argument(
         "--engine", action="append", default=[], metavar="NAME=MODULE:CLASS", help="register another engine"
@@ -100,6 +105,8 @@ class Worker:
                 "fetch_seconds": chosen.fetch_seconds,
                 "fetch_stall_seconds": chosen.fetch_stall_seconds,
                 "redirects": chosen.redirects,
+                "expanded_bytes": chosen.expanded_megabytes * 1_000_000,
+                "pages": chosen.pages,
             },
         }
         self._factories = factories
@@ -137,8 +144,7 @@ class Worker:
         self.write(protocol.encode({"type": "hello", **self._greeting()}))
         for slot in self._slots:
             slot.thread.start()
-        if self._chosen.lease > 0:
-            threading.Thread(target=self._watch, daemon=True).start()
+        threading.Thread(target=self._watch, daemon=True).start()
         for line in protocol.lines(stream, host=HERE):
             self._heard = time.monotonic()
             self._accept(line)
@@ -167,19 +173,20 @@ class Worker:
             if message["type"] == "ping":
                 self.write(protocol.encode({"type": "pong"}))
             elif message["type"] == "part":
-                self._keep_part(identifier or "", message["data"])
+                self._keep_part(message)
             else:
                 self._enqueue(message)
         except MawError as error:
             self.write(error_line(identifier, type(error).__name__, str(error)))
 
-    def _keep_part(self, identifier: str, data: str) -> None:
+    def _keep_part(self, message: dict[str, Any]) -> None:
+        identifier = message["id"]
         path, size, problem = self._parts.get(identifier, (None, 0, None))
         if path is None:
             path = self._spool / f"part-{len(self._parts)}-{time.monotonic_ns()}"
         if problem is None:
             try:
-                content = decode_part(data)
+                content = protocol.data_of(message)
                 size += len(content)
                 if size <= self._chosen.document_megabytes * 1_000_000:
                     with path.open("ab") as file:
@@ -193,7 +200,7 @@ class Worker:
     def _enqueue(self, job: dict[str, Any]) -> None:
         name = job.get("name") or job.get("url") or job["id"]
         path, size, problem = self._parts.pop(job["id"], (None, 0, None))
-        if path is not None and "text" not in job and "url" not in job:
+        if path is not None and not {"text", "data", "url"} & set(job):
             job["path"] = str(path)
         try:
             if problem == "full":
@@ -209,8 +216,8 @@ class Worker:
                 path = self._spool / f"empty-{time.monotonic_ns()}"
                 path.touch()
                 job["path"] = str(path)
-            if sum(key in job for key in ("text", "url", "path")) != 1:
-                raise ProtocolError(host=HERE, reason=f"{name} needs one of text, url and parts")
+            if sum(key in job for key in ("text", "data", "url", "path")) != 1:
+                raise ProtocolError(host=HERE, reason=f"{name} needs one of text, data, url and parts")
         except MawError:
             if path is not None:
                 path.unlink(missing_ok=True)
@@ -222,8 +229,11 @@ class Worker:
 
     def _watch(self) -> None:
         while True:
-            time.sleep(min(1.0, self._chosen.lease / 4))
-            if time.monotonic() - self._heard > self._chosen.lease:
+            time.sleep(TICK)
+            now = time.monotonic()
+            for slot in self._slots:
+                slot.stop_if_late(now)
+            if 0 < self._chosen.lease < now - self._heard:
                 log(f"nothing was heard for {self._chosen.lease:g} s: giving up")
                 self.abort(1)
 
@@ -247,6 +257,8 @@ class _Slot:
     def __init__(self, worker: Worker, number: int) -> None:
         self._worker = worker
         self._process: subprocess.Popen[bytes] | None = None
+        self._deadline = math.inf
+        self._late = False
         self.thread = threading.Thread(target=self._run, name=f"slot-{number}", daemon=True)
 
     def _run(self) -> None:
@@ -271,16 +283,14 @@ class _Slot:
 
     def _do(self, job: dict[str, Any]) -> None:
         timeout = float(job.pop("timeout", self._worker.job_timeout))
-        late = threading.Event()
-        clock = threading.Timer(timeout, self._expire, (late,))
-        clock.daemon = True
-        clock.start()
+        self._late = False
+        self._deadline = time.monotonic() + timeout
         try:
             answered = self._converse(job)
         finally:
-            clock.cancel()
+            self._deadline = math.inf
         if not answered:
-            self._worker.write(error_line(job["id"], *self._verdict(job, late.is_set(), timeout)))
+            self._worker.write(error_line(job["id"], *self._verdict(job, self._late, timeout)))
 
     def _converse(self, job: dict[str, Any]) -> bool:
         process = self._start()
@@ -299,9 +309,12 @@ class _Slot:
                 return True
         return False
 
-    def _expire(self, late: threading.Event) -> None:
-        late.set()
-        self.kill()
+    def stop_if_late(self, now: float) -> None:
+        """Given the time, kill the inner process if its job should have ended by now."""
+        if now > self._deadline:
+            self._deadline = math.inf
+            self._late = True
+            self.kill()
 
     def kill(self) -> None:
         """Kill the inner process; the next job starts another."""

@@ -129,7 +129,7 @@ class Pipeline:
         """Read and hash one source; settle it at once if it fails or is a duplicate."""
         try:
             if source.kind == "url":
-                return _Pending(index, source, f"url:{source.name}:{run}", None, None)
+                return _Pending(index, source, f"url:{source.url}:{run}", None, None)
             path = self._path(source)
             sha256 = self._hash(path, source.name)
         except MawError as error:
@@ -226,7 +226,7 @@ class Pipeline:
             self._request.sentences,
             self._request.question,
             path=pending.path,
-            url=pending.source.name if pending.source.kind == "url" else None,
+            url=pending.source.url,
         )
         try:
             self._dispatcher.submit(job)
@@ -248,7 +248,7 @@ class Pipeline:
             self._ledger.fail(key, str(error), host=host)
             self._failed(pending, str(error), type(error).__name__)
             return
-        self._ledger.complete(key, result, outcome.text, host=host)
+        self._ledger.complete(key, result, outcome.packed, host=host)
         self._done(pending, result, host, fallback_for, reused=False)
 
     def _done(

@@ -85,7 +85,8 @@ def write_log(soul: Path, *, facts: Mapping[str, Any], title: str, body: str, wh
 def _document(facts: Mapping[str, Any], body: str) -> str:
     import yaml
 
-    front = yaml.safe_dump(dict(facts), allow_unicode=True, sort_keys=False, width=100)
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    front = yaml.dump(dict(facts), Dumper=dumper, allow_unicode=True, sort_keys=False, width=100)
     return f"---\n{front}---\n\n{body.rstrip()}\n"
 
 
@@ -97,7 +98,8 @@ def read_facts(text: str) -> dict[str, Any]:
     if match is None:
         return {}
     try:
-        facts = yaml.safe_load(match.group(1))
+        # The C loader is the same safe one, ten times as fast.
+        facts = yaml.load(match.group(1), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
     except yaml.YAMLError:
         return {}
     return facts if isinstance(facts, dict) else {}

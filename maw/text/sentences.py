@@ -47,7 +47,9 @@ _MARKS = re.compile("[ัิ-ฺ็-๎]")
 
 _WIDE = "。！？｡।॥؟۔።။៕։"  # their scripts put no space after them, or need none
 _STOP = re.compile(
-    rf"(?<![.?!…])[.?!…]++[{_CLOSERS}]*+(?=\s)|(?<![{_WIDE}])[{_WIDE}]++[?!]*+[{_CLOSERS}]*+(?!と|って|[、，])"
+    rf"(?<![.?!…])[.?!…]++[{_CLOSERS}]*+(?=\s)"
+    # Japanese quotes a whole sentence and goes on with と.
+    rf"|(?<![{_WIDE}])[{_WIDE}]++[?!]*+(?:[{_CLOSERS}]++(?!と|って|[、，])|(?![{_CLOSERS}]))"
 )
 _NEXT = re.compile(r"\s*[\"'“‘«‹„(\[{¿¡*_—–-]*")
 _CAMEL = re.compile(r"[a-z]{1,2}[A-Z]")  # iPhone, eBay
@@ -57,54 +59,66 @@ _STARTER = re.compile(
     r"|Once|What|Why|How|Who|Where|Which|Is|Are|Was|Were|Do|Does|Did|Can|Could|Will|Would|No|Not|Nobody|Some"
     r"|All|Most|Many|Both|Each|Every|One|Another|Also|Please|Now|Today|Later|Meanwhile)\b"
 )
-_TITLES = frozenset(
-    "mr mrs ms mx dr prof rev hon st sgt capt cpt lt col gen maj cmdr adm gov sen rep pres messrs mme mlle"
-    " fr sr e.g i.e cf vs viz approx ca eg ie resp al".split()
+
+
+def _words(line: str) -> frozenset[str]:
+    return frozenset(line.split())
+
+
+# Abbreviations: before a name, before anything, before a number, and those that also end a sentence.
+_TITLES = _words(
+    "Mr Mrs Ms Mx Dr Prof Rev Hon St Sgt Capt Cpt Lt Col Gen Maj Cmdr Adm Gov Sen Rep Pres Mme Fr Sr"
 )
-_NUMBERED = frozenset(
-    "no nos fig figs vol vols p pp ch chap sec sect art eq eqs tab table app par nr ed jan feb mar apr jun jul"
-    " aug sep sept oct nov dec".split()
+_LATIN = _words("e.g i.e cf vs viz approx ca eg ie resp")
+_NUMBERED = _words(
+    "no nos fig figs vol vols p pp ch chap sec sect art eq eqs tab nr"
+    " jan feb mar apr jun jul aug sep sept oct nov dec"
 )
-_NAMES = frozenset(
-    "inc corp ltd co llc plc bros jr esq ph.d m.d b.a m.a ave blvd rd mt dept univ est".split()
-)
+_NAMES = _words("inc corp ltd co llc plc bros jr esq al ph.d m.d b.a m.a ave blvd rd mt dept univ est")
 _ACRONYM = re.compile(r"[A-Za-z](?:\.[A-Za-z])*")
-# Ends of a Thai abbreviation: คำย่อ are groups of consonants, each with its own stop.
+# Thai abbreviations are groups of consonants, each with its own stop.
 _SHORTENED = re.compile(r"(?<![ก-๎])(?:(?:[ก-ฮ]{1,4}|เม|มิ|มี|โทร)\.)+$")
-# After these something must follow: a name, a number, a place.
+# After these a name, a number or a place must follow.
 _BOUND = re.compile(
-    r"(?:^|[\s.(])(?:(?:ดร|ผศ|รศ|ศ|นพ|พญ|ทพ|ภก|อ|จ|ต|ถ|ซ|ม|พ\.ศ|ค\.ศ|ร\.ศ|จ\.ศ|น\.ส|ด\.[ชญ]|[พรจส]\.[ตทอ]\.[ตทอ]"
-    r"|พล\.[ตทอร]\.[ตทอ]?|ม\.[รลจ]\.?[วท]?|โทร|เลขที่)\.|นาย|นาง|นางสาว|คุณ|ดร|พ\.ศ|(?:นาย|นาง|นางสาว|คุณ)[ก-๎]{1,16})$"
+    r"(?<![ก-๎])(?:(?:ดร|ผศ|รศ|ศ|นพ|พญ|ทพ|ภก|อ|จ|ต|ถ|ซ|(?<![0-9๐-๙])(?<![0-9๐-๙]\s)ม|[พครจ]\.ศ|น\.ส|ด\.[ชญ]"
+    r"|[พรจส]\.[ตทอ]\.[ตทอ]|พล\.[ตทอร]|ม\.[รลจ]|โทร)\.|ดร|[พค]\.ศ"
+    r"|นาย(?!ก|จ้าง|ทุน|หน้า|แบบ)[ก-๎]{0,16}|นาง(?!แบบ|พญา|เอก)[ก-๎]{0,20}"
+    r"|คุณ(?!ภาพ|สมบัติ|ค่า|ธรรม|ลักษณะ)[ก-๎]{0,12})$"
 )
-_HELD = re.compile(r"[ๆ,:;(\[{/–—=&+-]$")
+_HELD = "ๆ,:;([{/–—=&+-"
 _HOLDS = re.compile(r"[ๆ0-9๐-๙,:;)\]}/–—=&+%-]|ฯลฯ")
 _MEASURE = re.compile(
-    r"(?:บาท|ปี|คน|ครั้ง|วัน|เดือน|ชั่วโมง|นาที|วินาที|เมตร|เซนติ|มิลลิ|กิโล|กรัม|ลิตร|ช้อน|ถ้วย|ฟอง|ตัว|เครื่อง|องศา|เปอร์เซ็นต์"
-    r"|ล้าน|พัน|หมื่น|แสน|จุด|แห่ง|ราย|หลัง|ชั้น|ลูก|เล่ม|ฉบับ|ข้อ|เท่า|ล้อ|พรรษา|ชิ้น|หน้า|แผ่น|ดอลลาร์|ยูโร|วัตต์|โวลต์|กิกะ|เมกะ"
-    r"|มกรา|กุมภา|มีนา|เมษา|พฤษภา|มิถุนา|กรกฎา|สิงหา|กันยา|ตุลา|พฤศจิกา|ธันวา|น\.|[ก-ฮ]{1,2}\.|[มกพตธส][ิี]?\.[คพยม]\.|เม\.ย\.)"
+    "(?:บาท|ปี|คน|ครั้ง|วัน|เดือน|ชั่วโมง|นาที|วินาที|เมตร|เซนติ|มิลลิ|กิโล|กรัม|ลิตร|ช้อน|ถ้วย|ฟอง|ตัว|เครื่อง"
+    "|องศา|เปอร์เซ็นต์|ล้าน|พัน|หมื่น|แสน|จุด|แห่ง|ราย|หลัง|ชั้น|ลูก|เล่ม|ฉบับ|ข้อ|เท่า|ล้อ|พรรษา|ชิ้น|หน้า|แผ่น"
+    "|ดอลลาร์|ยูโร|วัตต์|โวลต์|กิกะ|เมกะ|มกรา|กุมภา|มีนา|เมษา|พฤษภา|มิถุนา|กรกฎา|สิงหา|กันยา|ตุลา|พฤศจิกา|ธันวา"
+    r"|[ก-ฮ]{1,2}\.|[มกพตธส][ิี]?\.[คพยม]\.|เม\.ย\.)"
 )
 _QUOTED = re.compile(
     r"\"[^\"]{0,300}\"|“[^“”]{0,300}”|‘[^‘’]{0,300}’|«[^«»]{0,300}»|\([^()]{0,300}\)|\[[^\[\]]{0,300}\]"
 )
 _SPACES = re.compile(r"\s+")
-_LATIN_SENTENCE = re.compile(r"[A-Z][^\s\u0e00-\u0e7f]*(?:[ ][^\s\u0e00-\u0e7f]+){2,60}(?<=[.?!])(?=\s|$)")
+_LATIN_SENTENCE = re.compile(r"[A-Z][^\s\u0e00-\u0e7f]*(?: [^\s\u0e00-\u0e7f]+){2,60}(?<=[.?!])(?=\s|$)")
 
-# What a word says about the space before it. Weak words weigh less: many of them also begin a clause.
+# What the word after a space says about it. Those that as often begin a clause (เมื่อ, ก่อน) weigh less
+# than those that only begin a sentence; a plain noun weighs a little, since a clause rarely begins with one.
 _AFTER_WEIGHTS = {
-    3.0: "อย่างไรก็ตาม อย่างไรก็ดี นอกจากนี้ นอกจากนั้น นอกเหนือจากนี้ ดังนั้น เพราะฉะนั้น เพราะเหตุนี้ ด้วยเหตุนี้ ทั้งนี้ อนึ่ง จากนั้น"
-    " หลังจากนั้น ต่อจากนั้น ต่อมา ในขณะเดียวกัน ขณะเดียวกัน ในทางกลับกัน ในทางตรงกันข้าม ตรงกันข้าม สรุป โดยสรุป โดยทั่วไป ทว่า"
-    " กระนั้น อย่างไรเสีย สุดท้าย ท้ายที่สุด ในที่สุด ปัจจุบัน ยิ่งไปกว่านั้น ตัวอย่างเช่น ล่าสุด จึงเรียน จึงขอ เบื้องต้น",
-    2.0: "เมื่อวาน เมื่อคืน เมื่อเช้า วันนี้ พรุ่งนี้ เช้านี้ คืนนี้ ตอนนี้ ตอนแรก ตอนนั้น ขณะนี้ ช่วงนี้ คราวหน้า ระหว่างนี้ หาก ถ้า เมื่อ พอ"
-    " หลังจาก ก่อนหน้านี้ ในช่วง สวัสดี ขอบคุณ ขอโทษ อย่าลืม ส่วนใหญ่ หลายคน บางคน",
+    3.0: "อย่างไรก็ตาม อย่างไรก็ดี นอกจากนี้ นอกจากนั้น นอกเหนือจากนี้ ดังนั้น เพราะฉะนั้น เพราะเหตุนี้ ด้วยเหตุนี้"
+    " ทั้งนี้ อนึ่ง จากนั้น หลังจากนั้น ต่อจากนั้น ต่อมา ในขณะเดียวกัน ขณะเดียวกัน ในทางกลับกัน ในทางตรงกันข้าม"
+    " ตรงกันข้าม สรุป โดยสรุป โดยทั่วไป ทว่า กระนั้น สุดท้าย ท้ายที่สุด ในที่สุด ปัจจุบัน ยิ่งไปกว่านั้น ตัวอย่างเช่น"
+    " ล่าสุด จึงเรียน จึงขอ เบื้องต้น",
+    2.0: "เมื่อวาน เมื่อคืน เมื่อเช้า วันนี้ พรุ่งนี้ เช้านี้ คืนนี้ ตอนนี้ ตอนแรก ตอนนั้น ขณะนี้ ช่วงนี้ คราวหน้า"
+    " ระหว่างนี้ หาก ถ้า เมื่อ พอ หลังจาก ก่อนหน้านี้ ในช่วง สวัสดี ขอบคุณ ขอโทษ อย่าลืม ส่วนใหญ่ หลายคน บางคน",
     1.5: "ขณะที่ ด้าน ตลอดระยะ สำหรับ ก่อน หลัง ช่วง ใคร คุณ ผม ฉัน ดิฉัน เรา เขา เธอ มัน แก พวก ที่นี่ นี่ นั่น ตาม",
-    1.0: "การ ความ ผู้ นัก ชาว คณะ กรม กระทรวง รัฐบาล ประชาชน เจ้าหน้าที่ ตำรวจ ธนาคาร บริษัท โรงเรียน มหาวิทยาลัย นาย นาง ดร ทีม"
-    " สมเด็จ พระ คน เด็ก แม่ พ่อ ยาย ระบบ โปรแกรม ราคา รายละเอียด ผล หลาย บาง ทุก ไม่มี ไม่รู้ ลอง ควร อย่า โปรด กรุณา เพียง เริ่ม",
-    -0.5: "ส่วน แต่ ให้ อยาก",
-    -1.0: "ใน",
-    -1.5: "แม้ จาก มี ด้วย โดย อย่าง ไม่ว่า ต้อง",
-    -2.5: "ทั้ง พร้อม ถึง ได้ เวลา ต่าง ภายใน เพื่อ เนื่องจาก เนื่องด้วย จะ ที่ แล้ว ขึ้น รวม แสดงว่า กว่า พ.ศ. ค.ศ.",
-    -4.0: "และ หรือ ซึ่ง ว่า รวมถึง รวมทั้ง ได้แก่ เช่น กับ ของ อัน ตลอดจน เพราะ จึง ก็ ทำให้ จน ณ กล่าว เปิดเผย ระบุ คือ เป็น นี้ นั้น ตลอดเวลา",
+    1.0: "การ ความ ผู้ นัก ชาว คณะ กรม กระทรวง รัฐบาล ประชาชน เจ้าหน้าที่ ตำรวจ ธนาคาร บริษัท โรงเรียน มหาวิทยาลัย"
+    " นาย นาง ดร ทีม สมเด็จ พระ คน เด็ก แม่ พ่อ ยาย ระบบ โปรแกรม ราคา รายละเอียด ผล หลาย บาง ทุก ไม่มี ไม่รู้ ลอง"
+    " ควร อย่า โปรด กรุณา เพียง เริ่ม",
+    -0.5: "ใน ภายใน ให้ อยาก",
+    -1.5: "ส่วน แม้ จาก มี ด้วย โดย อย่าง ไม่ว่า ต้อง",
+    -2.5: "แต่ ทั้ง พร้อม ถึง ได้ เวลา ต่าง ภายในวัน เพื่อ เนื่องจาก เนื่องด้วย จะ ที่ แล้ว ขึ้น รวม แสดงว่า กว่า พ.ศ. ค.ศ.",
+    -4.0: "และ หรือ ซึ่ง ว่า รวมถึง รวมทั้ง ได้แก่ เช่น กับ ของ อัน ตลอดจน เพราะ จึง ก็ ทำให้ จน ณ กล่าว เปิดเผย ระบุ"
+    " ให้ความเห็น ให้สัมภาษณ์ สูงกว่า ต่ำกว่า มากกว่า น้อยกว่า คือ เป็น นี้ นั้น ตลอดเวลา",
 }
+# The same for the end of the word before the space.
 _BEFORE_WEIGHTS = {
     6.0: "ครับ ครับผม ค่ะ คะ จ้ะ จ้า ฮะ ค่า",
     1.5: "นะ ล่ะ หรอก สิ ไหม เหรอ หรือเปล่า ทันที ต่อไป เสมอ เท่านั้น เช่นกัน เหมือนกัน ตามลำดับ เลย ด้วย แล้ว",
@@ -113,22 +127,26 @@ _BEFORE_WEIGHTS = {
 }
 _AFTER = {word: weight for weight, words in _AFTER_WEIGHTS.items() for word in words.split()}
 _BEFORE = {word: weight for weight, words in _BEFORE_WEIGHTS.items() for word in words.split()}
-# Longest first, so that ทั้งนี้ is not read as ทั้ง; a following mark means that the word is another one (การ์ด).
+# Longest first, so that ทั้งนี้ is not read as ทั้ง; a mark that follows makes another word of it (การ์ด).
 _OPENER = re.compile("(?:" + "|".join(map(re.escape, sorted(_AFTER, key=len, reverse=True))) + ")(?![ัิ-ฺ็-๎])")
 _ENDINGS = sorted({len(word) for word in _BEFORE}, reverse=True)
-_STRONG = 3.0
-_PARTICLE = 6.0
+_STRONG, _PARTICLE, _NEVER = 3.0, 6.0, -9.0
+# "พี่ครับ" calls somebody, the sentence comes after it.
+_VOCATIVE = re.compile("(?:พี่|น้อง|ลุง|ป้า|น้า|อา|หมอ|ครู|อาจารย์|พ่อ|แม่|คุณ[ก-๎]{0,12})(?:ครับ|คะ|ค่ะ)")
 # A sentence that begins with one of these still waits for its main clause at the first space.
 _WAITING = re.compile(
-    r"เมื่อ(?!วาน|คืน|เช้า)|ถ้า|หาก|พอ|ก่อน|หลัง|แม้|ถึงแม้|เนื่อง|ในช่วง|ตลอด|ระหว่าง|ตามที่|ตามหนังสือ|ด้วย(?!เหตุ)|เพื่อ|ต่อมา"
+    "เมื่อ(?!วาน|คืน|เช้า)|ถ้า|หาก|พอ|ก่อน|หลัง|แม้|ถึงแม้|เนื่อง|ในช่วง|ตลอด|ระหว่าง|ตามที่|ตามหนังสือ|ด้วย(?!เหตุ)|เพื่อ|ต่อมา"
 )
+_WAITS_WITHIN = 70
 _LISTED = re.compile("และ|หรือ|ฯลฯ")
 _LIST_ITEM = 25  # characters of the longest phrase that is taken for an item of a list
+_LISTED_WEIGHT, _WAITING_WEIGHT, _CONSEQUENCE_WEIGHT = -3.0, -2.5, -3.0
+_NUMBER_WEIGHT, _LATIN_WEIGHT, _SHORTENED_WEIGHT = -2.0, -3.0, -1.0
 # Characters of the running sentence up to a space, and what that says about the space.
 _LENGTHS = (12, 20, 35, 70, 110, 160)
-_LENGTH_WEIGHTS = (-3.0, -1.5, -0.5, 0.5, 1.5, 2.5, 4.0)
-_BASE = 0.0
+_LENGTH_WEIGHTS = (-3.0, -1.5, -0.5, 1.0, 1.5, 2.5, 4.0)
 
+_OPENING = "\"'“‘«([{"
 _CLAUSE = re.compile(r"[,;:—–…](?=\s)|[、，；：،]")
 _THAI_SPACE = re.compile(r"(?<=[ก-ฮะ-ฺเ-ๅ็-๎])\s+(?=[ก-ฮเ-ไ])")
 _THAI_SYLLABLE = re.compile(r"(?<=[ก-๎])(?<![เ-ไ])(?=[เ-ไ])")
@@ -209,20 +227,23 @@ def _visible(text: str, start: int, end: int) -> int:
 def _wrap_width(text: str) -> int:
     """Given a text, return the width that its lines are wrapped at, or 0 if they are not.
 
-    In wrapped text most lines that another line follows are nearly as long as the longest.
+    In wrapped text most lines that another line follows are nearly as long as the longest, and many go on
+    in the middle of a sentence (the lines of a log do not).
     """
     lengths: list[int] = []
+    flowing = 0
     before = (0, 0)
     for match in _LINE.finditer(text, 0, 1 << 18):
         start, end = match.start(), match.start() + len(match.group().rstrip())
         if before[1] and not _blank_between(text, before[1], start) and not _MARKER.match(text, start):
             lengths.append(_visible(text, *before))
+            flowing += text[start].isalpha() and not text[start].isupper()
         before = (start, end)
-    if len(lengths) < 4:
+    if len(lengths) < 4 or flowing < 0.4 * len(lengths):
         return 0
     width = sorted(lengths)[len(lengths) * 95 // 100]
     full = sum(length >= 0.8 * width for length in lengths)
-    return width if 20 <= width <= 120 and full >= 0.7 * len(lengths) else 0
+    return width if 32 <= width <= 120 and full >= 0.7 * len(lengths) else 0
 
 
 def _split(text: str, unit: _Unit) -> Iterator[tuple[int, int]]:
@@ -261,9 +282,12 @@ def _is_abbreviated(text: str, start: int, stop: int, position: int) -> bool:
     tail = text[max(start, stop - 24) : stop]
     word = tail[max(map(tail.rfind, ' \n\t(["“—')) + 1 :]
     if not word.isascii():
-        return _SHORTENED.search(tail + ".") is not None
+        return _SHORTENED.search(text, max(start, stop - 24), stop + 1) is not None
+    if word.isdecimal() and len(word) <= 2:  # "1. Cut it. 2. Fry it."
+        before = tail[: -len(word)].split()
+        return not before or (before[-1][-1] in ".:;?!" and before[-1][:-1].lower() not in _NUMBERED)
     key = word.lower()
-    if key in _TITLES:
+    if word in _TITLES or key in _LATIN:
         return True
     if key in _NUMBERED:
         return text[position].isdecimal()
@@ -295,12 +319,12 @@ def _thai_borders(text: str, start: int, end: int, stops: list[int]) -> list[int
         if since == right or inside(left):
             continue
         until = gaps[index + 1][0] if index + 1 < len(gaps) else end
-        score = _score(text, since, left, right, until) - 3.0 * listed[index]
+        score = _score(text, since, left, right, until) + _LISTED_WEIGHT * listed[index]
         if _OPENER.fullmatch(text, clause, left):
             clause = right
-        if waiting and -5 < score < 3 and left - clause <= 70 and _WAITING.match(text, clause):
+        if waiting and -5 < score < 3 and left - clause <= _WAITS_WITHIN and _WAITING.match(text, clause):
             waiting = False
-            score -= 2.5
+            score += _WAITING_WEIGHT
         if score > 0:
             found.append(left)
             since = clause = right
@@ -320,40 +344,52 @@ def _before_lists(text: str, gaps: list[tuple[int, int]], end: int) -> list[bool
 
 def _score(text: str, since: int, left: int, right: int, until: int) -> float:
     """Given a space, return how much speaks for a sentence border there: above 0 it is one."""
-    tail = text[max(since, left - 24) : left]
-    last, first = tail[-1], text[right]
-    thai_last, thai_first = "ก" <= last <= "๎", "ก" <= first <= "๎"
-    if (
-        not (thai_last or thai_first)
-        or _HELD.search(tail)
-        or _HOLDS.match(text, right)
-        or _BOUND.search(tail)
-    ):
-        return -9.0
-    score = _BASE + _LENGTH_WEIGHTS[bisect_right(_LENGTHS, left - since)]
+    near = max(since, left - 24)
+    last, first = text[left - 1], text[right]
+    thai_first = "ก" <= first <= "๎"
+    if not (thai_first or "ก" <= last <= "๎") or last in _HELD or _HOLDS.match(text, right):
+        return _NEVER
+    if _BOUND.search(text, near, left):
+        return _NEVER
+    score = _LENGTH_WEIGHTS[bisect_right(_LENGTHS, left - since)]
+    tail = text[near:left]
     ending = next((_BEFORE[tail[-size:]] for size in _ENDINGS if tail[-size:] in _BEFORE), 0.0)
     if ending == _PARTICLE:
-        score = max(score, _BASE)
+        score = _NEVER if _VOCATIVE.fullmatch(text, since, left) else max(score, 0.0)
     score += ending
     if not thai_first:
         if _LATIN_SENTENCE.match(text, right):
-            return score + 6.0
-        return score - 3.0
+            return score + _PARTICLE
+        return score + _LATIN_WEIGHT if first.isalnum() or first in _OPENING else _NEVER
     if last.isdecimal():
         if _MEASURE.match(text, right):
-            return -9.0
-        score -= 2.0
+            return _NEVER
+        score += _NUMBER_WEIGHT
     elif last.isascii() and last.isalnum():
-        score -= 3.0
-    elif last == "ฯ" or _SHORTENED.search(tail):
-        score -= 1.0
+        score += _LATIN_WEIGHT
+    elif last == "ฯ" or _SHORTENED.search(text, near, left):
+        score += _SHORTENED_WEIGHT
+    return score + _word_weight(text, right, until) + _space_weight(text[left:right], until - right)
+
+
+def _word_weight(text: str, right: int, until: int) -> float:
+    """Given where a phrase begins and ends, return what its words say about the space before it."""
     opener = _OPENER.match(text, right)
     weight = _AFTER[opener.group()] if opener else 0.0
-    score += weight
+    # "X จึง Y": what follows from something is in one sentence with it.
     if weight < _STRONG and text.find("จึง", right + 1, min(until, right + 40)) > 0:
-        score -= 3.0
-    score += 1.5 * ("  " in text[left:right]) - 2.0 * ("\n" in text[left:right])
-    return score + (-1.0 if until - right <= 12 else 0.5 if until - right >= 30 else 0.0)
+        weight += _CONSEQUENCE_WEIGHT
+    return weight
+
+
+def _space_weight(space: str, following: int) -> float:
+    """Given a space and the length of the phrase after it, return what they say about the space."""
+    weight = -1.0 if following <= 12 else 0.5 if following >= 30 else 0.0
+    if "\n" in space:  # a hard wrap says nothing, and few lines end where a sentence does
+        weight -= 4.5
+    elif len(space) > 1:
+        weight += 1.5
+    return weight
 
 
 def _cut(text: str, start: int, end: int, shortest: int, longest: int) -> Iterator[tuple[int, int]]:
@@ -390,7 +426,9 @@ def _inner_border(text: str, start: int, end: int, shortest: int, longest: int) 
 def _may_cut(text: str, place: int, start: int) -> bool:
     """Given a place, return whether it is between two grapheme clusters."""
     before, after = text[place - 1], text[place]
-    if "ก" <= after <= "\u0eff":
+    if unicodedata.combining(before) == 9:  # a virama ties two consonants together
+        joined = True
+    elif "ก" <= after <= "\u0eff":
         joined = after in "ะาำๅๆฯະາຳ" or before in "เแโใไເແໂໃໄ"
     elif after >= "\U0001f1e6":
         flags = place
@@ -399,7 +437,8 @@ def _may_cut(text: str, place: int, start: int) -> bool:
         flag = after <= "\U0001f1ff" and (place - flags) % 2 == 1
         joined = flag or "\U0001f3fb" <= after <= "\U0001f3ff" or "\U000e0020" <= after <= "\U000e007f"
     else:
-        joined = "\udc00" <= after <= "\udfff" and "\ud800" <= before <= "\udbff"
+        pair = "\udc00" <= after <= "\udfff" and "\ud800" <= before <= "\udbff"
+        joined = pair or "\u1160" <= after <= "\u11ff"  # or a Korean syllable in parts
     return not (joined or before == "\u200d" or after == "\u200d" or unicodedata.category(after)[0] == "M")
 
 

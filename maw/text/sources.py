@@ -27,12 +27,16 @@ _KINDS = (
 
 @dataclass(frozen=True)
 class Source:
-    """One document to read. `name` is unique among the sources; with `problem`, it cannot be read."""
+    """One document to read. `name` is unique among the sources; with `problem`, it cannot be read.
+
+    `url` is the address as given; `name` shows it without user and password.
+    """
 
     name: str
     kind: Literal["file", "url", "stdin"]
     path: Path | None
     problem: str | None = None
+    url: str | None = None
 
 
 @dataclass(frozen=True)
@@ -79,8 +83,10 @@ class _Plan:
             self._source(Source("-", "stdin", None))
         elif is_url(argument):
             if argument not in self._taken:
+                from maw.text.fetch import without_credentials
+
                 self._taken.add(argument)
-                self._source(Source(argument, "url", None))
+                self._source(Source(without_credentials(argument), "url", None, url=argument))
         else:
             self._named(argument)
 
@@ -147,8 +153,7 @@ class _Plan:
             self._source(Source(shown, "file", path))
 
     def _source(self, source: Source) -> None:
-        # A URL is fetched by its name: it stays as it is.
-        base = name = source.name if source.kind == "url" else printable(source.name)
+        base = name = printable(source.name)
         count = 1
         while name in self._names:
             count += 1

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import sys
 import time
+import zlib
 
 HELLO = {
     "type": "hello",
@@ -52,17 +54,11 @@ def main(mode: str) -> None:
     say(HELLO)
     for line in sys.stdin:
         message = json.loads(line)
-        if message["type"] == "part":
-            last = message
-        if message["type"] != "job":
-            continue
-        answer(mode, message["id"], last)
+        if message["type"] == "job":
+            answer(mode, message["id"], base64.b64decode(message["data"]))
 
 
-def answer(mode: str, identifier: str, part: dict) -> None:
-    import base64
-
-    data = base64.b64decode(part["data"])
+def answer(mode: str, identifier: str, data: bytes) -> None:
     text, sha256 = data.decode(), hashlib.sha256(data).hexdigest()
     if mode == "garbage":
         say("\x00\x1b[2J not JSON")
@@ -83,13 +79,15 @@ def answer(mode: str, identifier: str, part: dict) -> None:
             }
         )
     else:
-        say({"type": "text", "id": identifier, "data": text})
+        packed = b"no zlib" if mode == "unpackable" else zlib.compress(data)
+        say({"type": "text", "id": identifier, "data": base64.b64encode(packed).decode()})
         changes = {
             "false-summary": {"summary": [{"text": "All is well.", "start": 0, "end": 12}]},
             "outside": {"summary": [{"text": text, "start": 0, "end": 10**9}]},
             "empty": {"summary": []},
             "not-a-list-of-sentences": {"summary": ["just text"]},
             "other-input": {"sha256": "1" * 64},
+            "unpackable": {},
             "other-text": {"text_sha256": "2" * 64},
         }[mode]
         say(result(identifier, text, **{"sha256": sha256, **changes}))

@@ -76,7 +76,7 @@ def test_a_program_that_is_not_there_is_a_missing_worker(local):
         WorkerClient(local, ["sh", "-c", "exit 127"], lease=60)
 
 
-@pytest.mark.parametrize("mode", ["garbage", "stranger", "endless"])
+@pytest.mark.parametrize("mode", ["garbage", "stranger", "endless", "unpackable"])
 def test_lines_that_are_none_end_the_conversation(local, document, mode):
     client = hostile(local, mode)
     client.submit(job(document))

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,15 @@ from maw.errors import DiskFull, LedgerError
 from maw.files import sha256_of
 from maw.offload.jobs import Ledger, is_gone, job_key, this_owner
 
-RESULT = {"engine": "extractive", "summary": []}
+HERE = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent)}
+
+
+def complete(ledger, key, text="text", **more):
+    """Record a job as done, as the pipeline does."""
+    content = text.encode("utf-8", "surrogatepass")
+    result = {"text_sha256": sha256_of(content), "characters": len(text), **more}
+    ledger.complete(key, result, zlib.compress(content), host="loopback")
+    return result
 
 
 @pytest.fixture
@@ -40,9 +49,9 @@ def as_another_process(path: Path, statement: str) -> str:
 def test_a_job_is_ours_then_done_with_its_result_and_text(ledger):
     assert ledger.claim("key", "source").state == "ours"
     assert ledger.finished("key") is None
-    ledger.complete("key", RESULT, "ข้อความ 😀 \ud800", host="loopback")
+    result = complete(ledger, "key", "ข้อความ 😀 \ud800")
     claim = ledger.claim("key", "source")
-    assert (claim.state, claim.result, claim.host) == ("done", RESULT, "loopback")
+    assert (claim.state, claim.result, claim.host) == ("done", result, "loopback")
     assert ledger.text(sha256_of("ข้อความ 😀 \ud800")) == "ข้อความ 😀 \ud800"
 
 
@@ -100,13 +109,16 @@ def test_a_kill_at_any_moment_leaves_a_readable_ledger_and_whole_results(tmp_pat
     path = tmp_path / "ledger.sqlite3"
     program = (
         "import sys; from pathlib import Path; from maw.offload.jobs import Ledger\n"
+        "from test_jobs import complete\n"
         "ledger = Ledger(Path(sys.argv[1]))\n"
         "for n in range(10**9):\n"
-        "    ledger.claim(str(n), 's'); ledger.complete(str(n), {'n': n}, 'text %d' % n * 50, host='h')\n"
+        "    ledger.claim(str(n), 's'); complete(ledger, str(n), 'text %d' % n * 50, n=n)\n"
         "    print(n, flush=True)\n"
     )
     for delay in (0.0, 0.02, 0.05, 0.09, 0.14):
-        with subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE) as writer:
+        with subprocess.Popen(
+            [sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE, env=HERE
+        ) as writer:
             writer.stdout.readline()
             time.sleep(delay)
             writer.kill()
@@ -114,7 +126,7 @@ def test_a_kill_at_any_moment_leaves_a_readable_ledger_and_whole_results(tmp_pat
         with Ledger(path) as ledger:
             finished = [int(word) for word in said[:-1]]
             for number in finished:
-                assert ledger.finished(str(number)).result == {"n": number}
+                assert ledger.finished(str(number)).result["n"] == number
                 assert ledger.text(sha256_of(f"text {number}" * 50)) == f"text {number}" * 50
 
 
@@ -170,10 +182,10 @@ def test_a_ledger_of_a_later_version_is_refused(tmp_path):
 def test_a_full_disk_is_named_and_the_ledger_stays_readable(small_disk):
     with Ledger(small_disk / "ledger.sqlite3") as ledger:
         ledger.claim("small", "s")
-        ledger.complete("small", {}, "fits", host="h")
+        complete(ledger, "small")
         ledger.claim("large", "s")
         with pytest.raises(DiskFull, match="No space is left"):
-            ledger.complete("large", {}, os.urandom(4_000_000).hex(), host="h")
+            complete(ledger, "large", os.urandom(4_000_000).hex())
         assert ledger.finished("small") is not None
         assert ledger.finished("large") is None
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
+import os
+import zlib
 
 import pytest
 from hypothesis import given
@@ -64,8 +67,30 @@ def test_a_line_that_is_too_long_is_an_error_and_the_next_one_is_read():
     assert second == b'{"type":"ping"}\n'
 
 
-def test_text_travels_in_lines_that_are_short_enough():
-    text = "\x01ไ😀" * 400_000
+def test_text_travels_packed_in_lines_that_are_short_enough():
+    text = "\x01ไ😀\ud800" * 400_000 + os.urandom(2_000_000).hex()
     lines = list(protocol.text_lines("1", text))
+    assert len(lines) > 1
     assert all(len(line) <= protocol.LONGEST_LINE for line in lines)
-    assert "".join(protocol.decode(line, protocol.WORKER_LINES, host="x")["data"] for line in lines) == text
+    pieces = [protocol.decode(line, protocol.WORKER_LINES, host="x")["data"] for line in lines]
+    assert protocol.unpack_text(pieces)[0] == text
+
+
+def test_a_text_that_unpacks_to_more_than_may_be_is_refused():
+    bomb = base64.b64encode(zlib.compress(b"x" * 50_000_000)).decode()
+    with pytest.raises(ValueError, match="larger than a document"):
+        protocol.unpack_text([bomb], most=1_000_000)
+
+
+@pytest.mark.parametrize(
+    "pieces", [[], ["***"], ["AAAA"], [base64.b64encode(zlib.compress(b"x") + b"more").decode()]]
+)
+def test_what_is_no_packed_text_is_refused(pieces):
+    with pytest.raises(ValueError):
+        protocol.unpack_text(pieces)
+
+
+def test_bytes_travel_as_the_field_data():
+    data = os.urandom(1000)
+    message = decode(protocol.data_line({"type": "part", "id": 'an "id"\n'}, data))
+    assert (message["id"], protocol.data_of(message)) == ('an "id"\n', data)

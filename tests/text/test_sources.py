@@ -60,8 +60,8 @@ def test_urls_and_standard_input_are_sources(folder: Path) -> None:
     sources, _ = plan_sources(["-", "https://example.org/ก", "HTTP://x.y", "https://example.org/ก"])
     assert sources == [
         Source("-", "stdin", None),
-        Source("https://example.org/ก", "url", None),
-        Source("HTTP://x.y", "url", None),
+        Source("https://example.org/ก", "url", None, url="https://example.org/ก"),
+        Source("HTTP://x.y", "url", None, url="HTTP://x.y"),
     ]
 
 
@@ -184,3 +184,9 @@ def test_names_that_cannot_be_shown_are_escaped_and_stay_unique(folder: Path) ->
     assert "docs/line\\nbreak.txt (2)" in names
     assert all(name.encode() for name in names)
     assert all(source.path is not None and source.path.is_file() for source in sources)
+
+
+def test_user_and_password_of_a_url_are_never_shown() -> None:
+    ((source,), _) = plan_sources(["https://me:secret@example.org/page?x=@"])
+    assert source.name == "https://example.org/page?x=@"
+    assert source.url == "https://me:secret@example.org/page?x=@"
