@@ -26,7 +26,7 @@ _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(?=[^\n]*\S)((?:[^\n]*\n){1,400}?)(?:-
 def markdown_text(source: str) -> tuple[str, tuple[str, ...]]:
     """Given markdown, return its text and notes for the reader.
 
-    Headings, paragraphs, list items and table cells are lines; the text of links stays and their addresses
+    Headings, paragraphs, list items and table rows are lines; the text of links stays and their addresses
     go; code blocks and YAML front matter are left out.
     """
     source = source.replace("\r\n", "\n").replace("\r", "\n").removeprefix("\ufeff")
@@ -57,9 +57,15 @@ def _render(source: str) -> tuple[str, int]:
     parser = MarkdownIt("commonmark", {"maxNesting": _DEEPEST}).enable(["table", "strikethrough"])
     lines: list[str] = []
     code_blocks = 0
+    row: list[str] | None = None
     for token in parser.parse(source):
         if token.type == "inline":
-            lines.append(_inline(token.children or []))
+            (lines if row is None else row).append(_inline(token.children or []))
+        elif token.type == "tr_open":
+            row = []
+        elif token.type == "tr_close":
+            lines.append(" | ".join(row or []))
+            row = None
         elif token.type in ("fence", "code_block"):
             code_blocks += 1
         elif token.type == "html_block":

@@ -138,13 +138,16 @@ def paragraphs(lines: Iterable[str]) -> list[str]:
     A line goes on in the next one if it is about as long as the page is wide, or if it does not end as a
     sentence does and the next one begins with a small letter.
     """
+    lines = list(lines)
     stripped = [line.strip() for line in lines]
     lengths = sorted(len(part) for line in stripped for part in line.split(_HYPHEN) if part)
     width = lengths[len(lengths) * 9 // 10] if lengths else 0
     found: list[list[str]] = []
     above = ""
-    for line in stripped:
+    for line, before in zip(stripped, ["", *lines], strict=False):
         if above and line and _goes_on(above, line, width):
+            # Thai is joined without a space, but for one that the page has at the line's end.
+            found[-1][-1] += " " if before.endswith(" ") else ""
             found[-1].append(line)
         elif line or above:
             found.append([line])

@@ -73,7 +73,7 @@ def join_all(lines: Iterable[str]) -> str:
     """Given the lines of one paragraph, return them as one: with spaces between, but none inside Thai."""
     parts: list[str] = []
     for line in lines:
-        if parts and line and not (is_thai(parts[-1][-1]) and is_thai(line[0])):
+        if parts and line and parts[-1][-1] != " " and not (is_thai(parts[-1][-1]) and is_thai(line[0])):
             parts.append(" ")
         if line:
             parts.append(line)

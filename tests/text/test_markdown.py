@@ -53,7 +53,7 @@ def test_markdown_becomes_the_lines_that_a_reader_sees() -> None:
         "Head one",
         "First paragraph with a link and code, bold and old words.",
         "บรรทัดแรกบรรทัดที่สอง",
-        "a", "b", "c", "loose", "list", "Name", "Price", "x", "1",
+        "a", "b", "c", "loose", "list", "Name | Price", "x | 1",
         "html text",
         "quoted words",
         "picture of a cat  end",

@@ -109,3 +109,8 @@ def test_items_of_a_list_stay_lines() -> None:
         "2. fourth",
     ]
     assert paragraphs(lines) == lines
+
+
+def test_a_space_at_the_end_of_a_thai_line_is_kept_and_none_is_made_up() -> None:
+    lines = ["เหตุร้ายเช่นน้ำท่วมหรือขโมยขึ้นบ้าน ", "ดิสก์ที่ดีที่สุดคือดิสก์ที่มีสำเนาอยู่", "ที่อื่นอีกหนึ่งชุดเสมอไม่ว่าจะเกิดอะไร"]
+    assert paragraphs(lines) == [lines[0] + lines[1] + lines[2]]
