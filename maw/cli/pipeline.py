@@ -165,8 +165,8 @@ def conclude(report: Report) -> None:
         words.append(f"{len(report.analysis.citations)} citations checked")
     if report.record:
         words.append(f"recorded in {printable(report.record)}")
-    click.echo("")
-    click.echo(f"{show.style('done', fg='green', bold=True)} in {report.seconds:.1f} s: {', '.join(words)}")
+    show.say()
+    show.say(f"{show.style('done', fg='green', bold=True)} in {report.seconds:.1f} s: {', '.join(words)}")
 
 
 def _print_failure(error: MawError, question: str | None) -> None:

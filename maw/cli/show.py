@@ -59,6 +59,15 @@ def shortened(text: str, width: int = 40) -> str:
     return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
+def say(text: str = "") -> None:
+    """Print one line of the result.
+
+    Not by click.echo: that writes beneath the standard output that the progress bar has replaced,
+    and would run into the bar.
+    """
+    sys.stdout.write(f"{text}\n")
+
+
 def style(text: str, **attributes: Any) -> str:
     """Given a text, return it coloured if standard output is a terminal that may be coloured."""
     return click.style(text, **attributes) if colour(sys.stdout.isatty()) else text
@@ -73,35 +82,35 @@ def document(one: Document) -> None:
     """Print what became of one document."""
     name = printable(one.source)
     if one.status == "failed":
-        click.echo(f"{style('✗', fg='red')} {style(name, bold=True)}")
-        click.echo(f"    {one.error}")
+        say(f"{style('✗', fg='red')} {style(name, bold=True)}")
+        say(f"    {one.error}")
         return
     if one.status == "duplicate":
-        click.echo(f"{style('=', fg='yellow')} {style(name, bold=True)}")
-        click.echo(f"    the same as {printable(one.duplicate_of)}")
+        say(f"{style('=', fg='yellow')} {style(name, bold=True)}")
+        say(f"    the same as {printable(one.duplicate_of)}")
         return
     how = f"{one.engine} on {printable(one.host)}, {one.seconds:.2f} s"
     if one.fallback_for:
         how += f", instead of {one.fallback_for}"
     if one.reused:
         how += ", done before"
-    click.echo(f"{style('✓', fg='green')} {style(name, bold=True)}  {style(f'({how})', dim=True)}")
+    say(f"{style('✓', fg='green')} {style(name, bold=True)}  {style(f'({how})', dim=True)}")
     for note in one.notes:
-        click.echo(f"    note: {printable(note)}")
+        say(f"    note: {printable(note)}")
     for sentence in one.summary:
-        click.echo(f"    {plain(sentence.text)}  {style(f'{sentence.start}-{sentence.end}', dim=True)}")
+        say(f"    {plain(sentence.text)}  {style(f'{sentence.start}-{sentence.end}', dim=True)}")
 
 
 def analysis(one: Analysis, question: str | None) -> None:
     """Print the digest and where each citation stands."""
-    click.echo("")
+    say()
     title = f"Digest ({one.engine}): {plain(question)}" if question else f"Digest ({one.engine})"
-    click.echo(style(title, bold=True))
+    say(style(title, bold=True))
     for line in one.text.splitlines():
-        click.echo(printable(line))
-    click.echo("")
-    click.echo(style("Citations", bold=True))
+        say(printable(line))
+    say()
+    say(style("Citations", bold=True))
     for citation in one.citations:
-        click.echo(
+        say(
             f"  [{citation.n}] {printable(citation.source)}, characters {citation.start} to {citation.end}"
         )
