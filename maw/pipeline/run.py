@@ -111,19 +111,27 @@ class Pipeline:
     def _summarise(self, run: str) -> None:
         waiting = deque(enumerate(self._request.sources))
         held: deque[_Pending] = deque()
+        fruitless = 0
         while waiting or held or self._dispatcher.busy:
             while waiting and not self._dispatcher.full:
                 index, source = waiting.popleft()
                 pending = self._prepare(index, source, run)
                 if pending is not None and not self._offer(pending):
                     held.append(pending)
-            for outcome in self._dispatcher.collect(0.2):
-                self._settle(outcome)
+            if self._dispatcher.busy:
+                for outcome in self._dispatcher.collect(LOOK_AGAIN):
+                    self._settle(outcome)
             if held and not waiting and not self._dispatcher.full:
                 pending = held.popleft()
-                if not self._offer(pending):
+                if self._offer(pending):
+                    fruitless = 0
+                else:
                     held.append(pending)
-                    time.sleep(LOOK_AGAIN)
+                    fruitless += 1
+            if held and fruitless >= len(held):
+                # All that is left is in the hands of another process.
+                fruitless = 0
+                time.sleep(LOOK_AGAIN)
 
     def _prepare(self, index: int, source: Source, run: str) -> _Pending | None:
         """Read and hash one source; settle it at once if it fails or is a duplicate."""

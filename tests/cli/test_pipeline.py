@@ -128,7 +128,7 @@ def test_summarize_makes_no_digest_and_no_record(workspace, maw_command, documen
 
 
 def test_standard_input_is_a_document(workspace, maw_command):
-    report = answer(maw_command("summarize", "-", "--on", "local", "--json", input=PROSE.encode()))
+    report = answer(maw_command("summarize", "-", "--on", "local", "--json", stdin=PROSE.encode()))
     assert report["documents"][0]["source"] == "-"
     assert report["documents"][0]["status"] == "done"
 

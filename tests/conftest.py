@@ -1,0 +1,239 @@
+"""What all tests share: isolation from the developer, a real satellite on loopback, real commands."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from maw import topology
+from maw.cli.workspace import create
+from maw.config import Workspace
+from maw.transport import keys
+from maw.transport.loopback import LoopbackSatellite, find_sshd
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Command = Callable[..., subprocess.CompletedProcess[bytes]]
+
+# The seconds of every sleep that this test run starts begin with this, so that it is found again.
+SLEEP = f"4321.{secrets.randbelow(10**8):08d}"
+WORKER = [sys.executable, "-m", "maw.offload.worker"]
+_NAMES = {"ssh", "sshd", "sleep", "sh"}
+
+
+def _ours(marks: tuple[str, ...]) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter(["name", "cmdline"]):
+        words = " ".join(process.info["cmdline"] or ())
+        if process.info["name"] in _NAMES and any(mark in words for mark in marks):
+            found.append(process)
+    return found
+
+
+@pytest.fixture(scope="session")
+def runtime_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a short path: sockets of ssh may have about 100 bytes. At the end nothing runs."""
+    root = Path(tempfile.mkdtemp(prefix="mawt", dir="/tmp"))
+    yield root
+    marks = (str(root), str(tmp_path_factory.getbasetemp()), SLEEP)
+    gone = _within(5, lambda: not _ours(marks))
+    left = [" ".join(process.cmdline()) for process in _ours(marks)]
+    for process in _ours(marks):
+        process.kill()
+    shutil.rmtree(root, ignore_errors=True)
+    assert gone, f"left running by the tests: {left}"
+
+
+def _within(seconds: float, condition: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (value := condition()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return value
+
+
+@pytest.fixture(scope="session")
+def within() -> Callable[[float, Callable[[], Any]], Any]:
+    """`within(seconds, condition)`: wait until the condition is true; return its last value."""
+    return _within
+
+
+_number = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def isolated(runtime_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Nothing of the developer's is read or written: an own home, cwd and environment."""
+    for name in list(os.environ):
+        if name.startswith(("MAW_", "XDG_", "ANSIBLE_", "SSH_", "PYTHONDONTWRITEBYTECODE")):
+            monkeypatch.delenv(name)
+    here = runtime_root / str(next(_number))
+    for variable, folder in {
+        "HOME": "home",
+        "XDG_RUNTIME_DIR": "run",
+        "XDG_DATA_HOME": "home/.local/share",
+        "XDG_CONFIG_HOME": "home/.config",
+        "XDG_CACHE_HOME": "home/.cache",
+        "XDG_STATE_HOME": "home/.local/state",
+    }.items():
+        (here / folder).mkdir(mode=0o700, parents=True)
+        monkeypatch.setenv(variable, str(here / folder))
+    monkeypatch.setenv("SHELL", "/bin/sh")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.chdir(tmp_path)
+    yield here / "home"
+    for path in (here / "run" / "maw").glob("*"):
+        argv = ["ssh", "-F", "/dev/null", "-o", f"ControlPath={path}", "-O", "exit", "nobody"]
+        subprocess.run(argv, capture_output=True, check=False, timeout=10)
+    shutil.rmtree(here, ignore_errors=True)
+
+
+@pytest.fixture
+def home(isolated: Path) -> Path:
+    """The home folder that this test's programs see."""
+    return isolated
+
+
+@pytest.fixture
+def lasting() -> str:
+    """The seconds of a sleep that only this test starts: `["sleep", lasting]`."""
+    return f"{SLEEP}{next(_number):05d}"
+
+
+@pytest.fixture(scope="session")
+def running() -> Callable[[str], list[int]]:
+    """`running(seconds)`: the sleeps of that many seconds that run now."""
+
+    def find(seconds: str) -> list[int]:
+        return [
+            process.pid
+            for process in psutil.process_iter(["cmdline", "status"])
+            if process.info["cmdline"] == ["sleep", seconds]
+            and process.info["status"] != psutil.STATUS_ZOMBIE
+        ]
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def satellite(runtime_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackSatellite]:
+    """A real sshd on loopback, as a satellite named "loopback"."""
+    if find_sshd() is None:
+        reason = "no sshd program is installed here (apt install openssh-server)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    server = LoopbackSatellite(tmp_path_factory.mktemp("satellite"))
+    server.start()
+    assert server._process is not None
+    listener = psutil.Process(server._process.pid)
+    yield server
+    serving = [listener, *listener.children(recursive=True)]
+    server.stop()
+    _, alive = psutil.wait_procs(serving, timeout=5)
+    assert not alive, f"left running by the satellite: {alive}"
+
+
+@pytest.fixture(scope="session")
+def hosts_of_inventory(
+    satellite: LoopbackSatellite, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[topology.Host, ...]:
+    """What Ansible makes of the satellite's inventory: asked once, for it takes a second."""
+    inventory = tmp_path_factory.mktemp("inventory")
+    (inventory / "hosts.yml").write_text(satellite.inventory(WORKER), "utf-8")
+    return topology.load(inventory).hosts
+
+
+@pytest.fixture
+def workspace(
+    satellite: LoopbackSatellite,
+    hosts_of_inventory: tuple[topology.Host, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Workspace:
+    """A workspace whose inventory names the loopback satellite, its host key pinned."""
+    space = Workspace(tmp_path / "workspace")
+    create(space.root)
+    (space.inventory / "hosts.yml").write_text(satellite.inventory(WORKER), "utf-8")
+    keys.pin(space.known_hosts, satellite.name, satellite.host_keys)
+    space.state.mkdir(exist_ok=True)
+    kept = {
+        "key": topology._content_hash(space.inventory),
+        "hosts": [dataclasses.asdict(h) for h in hosts_of_inventory],
+    }
+    (space.state / "topology.json").write_text(json.dumps(kept), "utf-8")
+    monkeypatch.setenv("MAW_WORKSPACE", str(space.root))
+    return space
+
+
+def program(name: str) -> list[str]:
+    """Given `maw` or `cutter`, return the argument list that runs it from this source tree."""
+    return [sys.executable, "-c", f"from maw.cli import {name}; {name}()"]
+
+
+def _runner(name: str) -> Command:
+    def run(
+        *arguments: str, stdin: bytes | None = None, env: dict[str, str] | None = None, **options: Any
+    ) -> subprocess.CompletedProcess[bytes]:
+        given = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
+        captured = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "timeout": 100, "check": False}
+        return subprocess.run(
+            [*program(name), *arguments],
+            env={**os.environ, **(env or {})},
+            **{**given, **captured, **options},
+        )
+
+    return run
+
+
+@pytest.fixture
+def maw_command() -> Command:
+    """`maw_command(*arguments, stdin=b"", env={…})`: run the real program, return what it said."""
+    return _runner("maw")
+
+
+@pytest.fixture
+def cutter_command() -> Command:
+    """As `maw_command`, for `cutter`."""
+    return _runner("cutter")
+
+
+@pytest.fixture
+def cutter_argv() -> list[str]:
+    """The argument list that runs `cutter`, for tests that need the process itself."""
+    return program("cutter")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MiB, to fill."""
+    folder = tmp_path / "small-disk"
+    folder.mkdir()
+    argv = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    answer = subprocess.run(argv, capture_output=True, check=False)
+    if answer.returncode != 0:
+        pytest.skip(f"a small file system cannot be mounted here: {answer.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port of 127.0.0.1 where nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
