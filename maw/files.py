@@ -40,6 +40,8 @@ def write_new(path: Path, content: bytes | str, *, mode: int = 0o644) -> bool:
 
     Two processes may race: exactly one gets True. Raise DiskFull or CannotWrite.
     """
+    if os.path.lexists(path):
+        return False
     with _staged(path, content, mode) as temporary:
         try:
             path.hardlink_to(temporary)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _ADDRESS = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]*|:[0-9a-fA-F:.]+|[0-9a-fA-F:.]+%[A-Za-z0-9_.-]+")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]*")
+# They mean something else to every verb that takes a host.
+_RESERVED = ("local", "auto")
 # Raised when what is read from the inventory changes, so that old answers are not used.
 _FORMAT = 1
 
@@ -173,7 +175,7 @@ def _host(name: str, variables: dict[str, Any], roles: tuple[str, ...], inventor
             raise refuse(key, value)
         return value
 
-    if not _NAME.fullmatch(name) or name == "local":
+    if not _NAME.fullmatch(name) or name in _RESERVED:
         raise refuse("the name", name)
     direct = text("ansible_host", _ADDRESS)
     listed = variables.get("maw_addresses", [direct or name])

@@ -106,13 +106,14 @@ def _take(node: Node, key: str, value: str) -> None:
     if key == "worker":
         node.worker = value
     elif key == "load":
-        node.load = float(value) if value.replace(".", "", 1).isdigit() else None
+        node.load = float(value) if value.replace(".", "", 1).isdecimal() else None
     elif key in ("cores", "memory_total_kb", "memory_available_kb", "disk_free_kb", "uptime_seconds"):
-        setattr(node, key, int(value) if value.isdigit() else None)
+        setattr(node, key, int(value) if value.isdecimal() else None)
 
 
 def _print(nodes: list[Node]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -142,7 +143,7 @@ def _print(nodes: list[Node]) -> None:
             "" if node.load is None else f"{node.load:.2f}",
             memory,
             _size(node.disk_free_kb),
-            node.worker or "",
+            escape(node.worker or ""),
         )
     console = Console(file=sys.stdout)
     if not sys.stdout.isatty():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import os
 import sys
 from typing import Any
@@ -27,6 +28,8 @@ def command(on: str, timeout: float | None, as_json: bool, command_line: tuple[s
     """
     from maw.cli.workspace import current
 
+    if timeout is not None and not math.isfinite(timeout):
+        raise click.BadParameter("must be a number of seconds.", param_hint="--timeout")
     context = current()
     host = context.pick(on)
     if host is None and on == "auto":

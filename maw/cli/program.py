@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import os
@@ -97,6 +98,7 @@ def door(name: str) -> click.Command:
 def run(name: str) -> NoReturn:
     """Given a program's name, run it on the command line and leave with its exit code."""
     code = 0
+    open_closed_streams()
     try:
         answer = door(name).main(prog_name=name, standalone_mode=False)
         code = answer if isinstance(answer, int) else 0
@@ -108,26 +110,43 @@ def run(name: str) -> NoReturn:
         code = complain(name, Interrupted(after=""))
     except MawError as error:
         code = complain(name, error)
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):
         # Whoever read our output has enough; the code is the one of a program that SIGPIPE ends.
+        # SystemExit is what Click makes of it when it sees it first, and of nothing else here.
         code = 141
     except OSError as error:
         if error.errno not in NO_SPACE:
             raise
-        click.echo(
-            f"{name}: the output could not be written: {error.strerror}. Free some space there.", err=True
-        )
+        with contextlib.suppress(OSError):  # it may be standard error that is full
+            click.echo(
+                f"{name}: the output could not be written: {error.strerror}. Free some space there.",
+                err=True,
+            )
         code = 13
     leave(code)
 
 
+def open_closed_streams() -> None:
+    """Give each of the three standard streams that was closed before the start the null device.
+
+    Else the next file or connection would get its number, and our output.
+    """
+    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
 def complain(name: str, error: MawError) -> int:
     """Given an error, print its line to standard error and return its exit code."""
-    click.echo(
-        click.style(f"{name}: ", fg="red", bold=True) + str(error),
-        err=True,
-        color=colour(sys.stderr.isatty()),
-    )
+    with contextlib.suppress(OSError):  # the code still tells when standard error is full
+        click.echo(
+            click.style(f"{name}: ", fg="red", bold=True) + str(error),
+            err=True,
+            color=colour(sys.stderr.isatty()),
+        )
     return error.exit_code
 
 
@@ -137,10 +156,11 @@ def colour(terminal: bool) -> bool:
 
 
 def leave(code: int) -> NoReturn:
-    """Leave with `code`, whatever state standard output is in."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        # Said already, or the reader is gone: the interpreter must not say it again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Leave with `code`, whatever state the standard streams are in."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            # Said already, or the reader is gone: the interpreter must not say it again.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     sys.exit(code)

@@ -111,6 +111,4 @@ def analysis(one: Analysis, question: str | None) -> None:
     say()
     say(style("Citations", bold=True))
     for citation in one.citations:
-        say(
-            f"  [{citation.n}] {printable(citation.source)}, characters {citation.start} to {citation.end}"
-        )
+        say(f"  [{citation.n}] {printable(citation.source)}, characters {citation.start} to {citation.end}")

@@ -30,6 +30,7 @@ def trust(host: str, fingerprint: str | None, as_json: bool) -> None:
     details = context.pick(host)
     if details is None:
         raise Misuse(reason=f"{host} is no host of the inventory. Name one that is.")
+    host = details.name  # what `auto` means
     known_hosts = context.ssh_paths.known_hosts
     shown = keys.shown(details)
     if fingerprint is None:

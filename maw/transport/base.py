@@ -162,7 +162,7 @@ def check(argv: Sequence[str]) -> None:
         "".join(argv).encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as error:
         raise Misuse(
-            reason="An argument has half a surrogate pair, which is no text. Send such data on standard input."
+            reason="An argument holds half a character, which is no text. Send such data on standard input."
         ) from error
 
 
@@ -172,8 +172,9 @@ class Clock:
     def __init__(self, channel: Channel, seconds: float | None) -> None:
         self.expired = False
         self._channel = channel
-        self._timer = threading.Timer(seconds, self._stop) if seconds is not None else None
-        if self._timer:
+        self._timer = None
+        if seconds is not None:
+            self._timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), self._stop)
             self._timer.daemon = True
             self._timer.start()
 

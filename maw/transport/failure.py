@@ -40,6 +40,6 @@ def from_ssh(
         return AuthenticationRefused(host=host, user=user, reason=last)
     if _UNREACHABLE.search(said):
         return HostUnreachable(host=host, addresses=", ".join(addresses), reason=last)
-    if "closed by remote host" in said or "Broken pipe" in said:
+    if re.search("closed by remote host|Broken pipe|not responding", said):
         return LinkLost(host=host, reason=last)
     return TransportError(host=host, reason=f"ssh ended with status {status}: {last}")

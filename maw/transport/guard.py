@@ -34,7 +34,7 @@ signal() {
   [ -n "$found" ]
 }
 stop() {
-  signal TERM "$1"; sleep 0.5
+  if signal TERM "$1"; then sleep 0.1; signal 0 "$1" || return; sleep 0.4; else sleep 0.5; fi
   signal TERM "$1" || return
   sleep 1.5; signal KILL "$1"; sleep 0.5; signal KILL "$1"
 }

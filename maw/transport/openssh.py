@@ -31,8 +31,8 @@ class OpenSshTransport(Transport):
         self._details = host
         self._known_hosts = known_hosts
         self._config = config
-        self._plain = ("ssh", "-F", str(config), "-T", "-o", "BatchMode=yes")
-        self._ssh = self._plain
+        self._plain: tuple[str, ...] = ("ssh", "-F", str(config), "-T", "-o", "BatchMode=yes")
+        self._ssh: tuple[str, ...] = self._plain
         self._guard: GuardProcess | None = None
         self._lock = threading.Lock()
 

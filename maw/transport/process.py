@@ -136,6 +136,7 @@ class ProcessChannel:
         self._far = far
         self._stopped: float | None = None
         self._failure: Exception | None = None
+        self._input = threading.Lock()
         try:
             guard_process.tell("start", run)
         except BrokenPipeError as error:
@@ -153,6 +154,8 @@ class ProcessChannel:
         except BaseException:
             self._report_end()
             raise
+        if self._process.stdin is not None:
+            os.set_blocking(self._process.stdin.fileno(), False)
         self._stderr = threading.Thread(target=self._drain, args=(on_stderr,), daemon=True)
         self._stderr.start()
         if first_input:
@@ -182,18 +185,28 @@ class ProcessChannel:
 
     def send(self, data: bytes) -> None:
         """Give the command's standard input these bytes. Raise BrokenPipeError when it is closed."""
-        assert self._process.stdin is not None
+        pipe = self._process.stdin
+        assert pipe is not None
         view = memoryview(data)
-        try:
-            while view:
-                view = view[self._process.stdin.write(view) :]
-        except ValueError as error:
-            raise BrokenPipeError(str(error)) from error
+        poll = select.poll()
+        with self._input:
+            if not pipe.closed:
+                poll.register(pipe, select.POLLOUT)
+        while view:
+            poll.poll(POLL_MILLISECONDS)
+            # Not held while waiting, so that `finish` can close the pipe beneath a sender whose
+            # command is gone; held while writing, as the number of a closed pipe is soon another's.
+            with self._input:
+                if pipe.closed:
+                    raise BrokenPipeError("the command's input is closed")
+                with contextlib.suppress(BlockingIOError):
+                    view = view[os.write(pipe.fileno(), view) :]
 
     def end_input(self) -> None:
         """Close the command's standard input."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+        with self._input:
+            if self._process.stdin is not None:
+                self._process.stdin.close()
 
     def receive(self) -> bytes:
         """Return the next bytes of its standard output, b"" at the end."""
@@ -245,10 +258,10 @@ class ProcessChannel:
         lost = self._far and (status < 0 or (status == LOST and not self._guard.answers()))
         if lost:
             self.stop()
-        self._stderr.join(timeout=5)
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
+        self._stderr.join(timeout=0.2 if self._overdue() else 5)
+        self.end_input()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
         if lost:
             raise LinkLost(host=self.host, reason="the connection ended before the command did")
         self._report_end()

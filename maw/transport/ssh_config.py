@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from maw.topology import Host
 
 FILE_NAME = "ssh_config"
+# Bytes of a folder for sockets: a path may have 107, ssh adds a name of 40 and for a moment 17 more.
+_LONGEST_FOLDER = 107 - 40 - 17 - 1
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,13 @@ class Paths:
 def paths(workspace: Workspace) -> Paths:
     """Given a workspace, return its paths.
 
-    Sockets lie in a short folder of the user's own: the system allows them about 104 bytes.
+    Sockets lie in a short folder of the user's own, for the system limits the length of their paths.
     """
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    sockets = Path(runtime) / "maw" if runtime else Path(tempfile.gettempdir()) / f"maw-{os.getuid()}"
+    places = [Path(folder) / f"maw-{os.getuid()}" for folder in (tempfile.gettempdir(), "/tmp")]  # noqa: S108
+    if runtime:
+        places.insert(0, Path(runtime) / "maw")
+    sockets = next((place for place in places if len(os.fsencode(place)) <= _LONGEST_FOLDER), places[-1])
     return Paths(workspace.state / FILE_NAME, workspace.known_hosts, sockets)
 
 
