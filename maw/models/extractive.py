@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from maw.models.engines import Sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import numpy
     from numpy.typing import NDArray
@@ -104,24 +104,35 @@ def rank(
         buckets, weights = index.vector(question, idf)
         wanted[buckets] = weights
     scores = index.scores(idf, centre, wanted)
-    candidates = _candidates(numpy.argsort(-scores, kind="stable"), max(CANDIDATES, 4 * count), groups)
-    vectors = [index.vector(text[slice(*spans[number])], idf) for number in candidates]
+
+    def sentence(number: int) -> str:
+        return text[slice(*spans[number])]
+
+    order = numpy.argsort(-scores, kind="stable")
+    candidates = _candidates(order, max(CANDIDATES, 4 * count), sentence, groups)
+    vectors = [index.vector(sentence(number), idf) for number in candidates]
     return _diverse(
         candidates, vectors, scores, count, _Rules(groups, most_per_group, every_group), index.width
     )
 
 
-def _candidates(order: NDArray[Any], most: int, groups: Sequence[int] | None) -> list[int]:
-    """Return the sentences that compete: the best of all, and the best two of each group."""
-    chosen = [int(index) for index in order[:most]]
-    if groups is not None:
-        seen: dict[int, int] = {}
-        for index in chosen:
-            seen[groups[index]] = seen.get(groups[index], 0) + 1
-        for index in order[most:]:
-            if seen.get(groups[index], 0) < 2:
-                seen[groups[index]] = seen.get(groups[index], 0) + 1
-                chosen.append(int(index))
+def _candidates(
+    order: NDArray[Any], most: int, sentence: Callable[[int], str], groups: Sequence[int] | None
+) -> list[int]:
+    """Return the sentences that compete: the best of all, each once, and the best two of each group."""
+    chosen: list[int] = []
+    seen: set[str] = set()
+    taken: dict[int, int] = {}
+    for number in map(int, order):
+        group = groups[number] if groups is not None else 0
+        enough = len(chosen) >= most
+        if enough and groups is None:
+            break
+        if (enough and taken.get(group, 0) >= 2) or sentence(number) in seen:
+            continue
+        seen.add(sentence(number))
+        taken[group] = taken.get(group, 0) + 1
+        chosen.append(number)
     return chosen
 
 

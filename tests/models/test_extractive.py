@@ -90,6 +90,17 @@ def test_the_same_sentence_is_not_chosen_twice():
     ]
 
 
+def test_a_text_that_says_the_same_a_thousand_times_still_gives_all_that_it_says():
+    said = [
+        "The disk failed and the mirror took over at once.",
+        "The fan was replaced in May by the owner.",
+        "Nobody has tested the restore of the archive yet.",
+        "A battery ages even when it is never used at all.",
+    ]
+    text, spans = spans_of(*(said * 500))
+    assert {text[slice(*spans[item.index])] for item in rank(text, spans, count=4)} == set(said)
+
+
 def test_no_group_fills_the_list_while_others_have_something_to_say():
     text, spans = spans_of(
         *[f"The power cut of day {n} ended the server and its disks {n} times." for n in range(6)],
