@@ -81,9 +81,12 @@ def load(
     topology without hosts. Raise InventoryError if Ansible cannot read all of it, or if a
     value cannot be one.
     """
-    if not inventory.exists():
-        return Topology(inventory, ())
-    key = _content_hash(inventory)
+    try:
+        if not inventory.exists():
+            return Topology(inventory, ())
+        key = _content_hash(inventory)
+    except OSError as error:
+        raise InventoryError(path=inventory, reason=f"{error.filename}: {error.strerror}") from error
     kept = _read_cache(cache, key) if cache else None
     if kept is not None:
         return Topology(inventory, kept)
@@ -96,14 +99,11 @@ def load(
 def _content_hash(inventory: Path) -> str:
     digest = hashlib.sha256(f"{_FORMAT}\0{inventory}\0".encode("utf-8", "surrogateescape"))
     paths = sorted(inventory.rglob("*")) if inventory.is_dir() else [inventory]
-    try:
-        for path in paths:
-            if path.is_file():
-                content = path.read_bytes()
-                digest.update(f"{path}\0{len(content)}\0".encode("utf-8", "surrogateescape"))
-                digest.update(content)
-    except OSError as error:
-        raise InventoryError(path=inventory, reason=f"{error.filename}: {error.strerror}") from error
+    for path in paths:
+        if path.is_file():
+            content = path.read_bytes()
+            digest.update(f"{path}\0{len(content)}\0".encode("utf-8", "surrogateescape"))
+            digest.update(content)
     return digest.hexdigest()
 
 

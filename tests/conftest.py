@@ -237,3 +237,18 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def unprivileged() -> Iterator[Path]:
+    """A folder of a user who may not read everything: root plays `nobody` for the test."""
+    folder = Path(tempfile.mkdtemp(prefix="maw-test-"))
+    nobody = 65534
+    if os.getuid() == 0:
+        os.chown(folder, nobody, nobody)
+        os.seteuid(nobody)
+    try:
+        yield folder
+    finally:
+        os.seteuid(os.getuid())
+        shutil.rmtree(folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import stat
 import sys
@@ -294,9 +293,16 @@ def test_without_ansible_it_is_said_so(tmp_path: Path, monkeypatch: pytest.Monke
         load(_inventory(tmp_path, {"hosts.yml": "a:\n"}))
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read_is_said_so(tmp_path: Path) -> None:
-    inventory = _inventory(tmp_path, {"hosts.yml": "a:\n"})
+def test_a_file_that_may_not_be_read_is_said_so(unprivileged: Path) -> None:
+    inventory = _inventory(unprivileged, {"hosts.yml": "a:\n"})
     (inventory / "hosts.yml").chmod(0)
     with pytest.raises(InventoryError, match="Permission denied"):
         load(inventory)
+
+
+def test_a_folder_that_may_not_be_entered_is_said_so(unprivileged: Path) -> None:
+    inventory = _inventory(unprivileged, {"hosts.yml": "a:\n"})
+    unprivileged.chmod(0)
+    with pytest.raises(InventoryError, match="Permission denied"):
+        load(inventory)
+    unprivileged.chmod(0o700)

@@ -58,6 +58,26 @@ def test_an_answer_that_does_not_hold_is_never_done(tmp_path, mode, kind, words)
     assert "status: failed" in Path(report.record).read_text("utf-8")
 
 
+def test_a_file_that_may_not_be_read_fails_without_a_worker_being_started(unprivileged):
+    secret = unprivileged / "secret.txt"
+    secret.write_text(TEXT, "utf-8")
+    secret.chmod(0)
+    with Ledger(unprivileged / "ledger.sqlite3") as ledger:
+        run = Pipeline(
+            Request(sources=[Source("secret.txt", "file", secret)]),
+            ledger=ledger,
+            connect=lambda: pytest.fail("nothing was there to send"),
+            host="local",
+            stdin=sys.stdin,
+            on_document=lambda _: None,
+        )
+        report = run.run(None)
+    (document,) = report.documents
+    assert (document.status, document.error_kind) == ("failed", "CannotRead")
+    assert "secret.txt" in document.error
+    assert "Permission denied" in document.error
+
+
 def documents(*states: str) -> list[Document]:
     return [
         Document(f"{number}.txt", status=state, error_kind="TextError") for number, state in enumerate(states)
