@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from maw.errors import (
     AuthenticationRefused,
@@ -24,7 +24,7 @@ from maw.errors import (
     LinkLost,
     TransportError,
 )
-from maw.transport import guard, keys
+from maw.transport import guard, keys, repairs
 from maw.transport.base import CHUNK, Ending, Transport, check
 from maw.transport.process import POLL_MILLISECONDS, STOP_SECONDS
 from maw.transport.ssh_config import effective
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 _TCP_USER_TIMEOUT = 18
 # What paramiko says of a server that takes the connection and then is silent or hangs up.
 _GREETING = re.compile("banner|No existing session|Negotiation failed")
-# Where a channel keeps the name of the signal that ended its command.
-_SIGNAL = "maw_exit_signal"
 
 
 def connect(host: Host, *, config: Path, known_hosts: Path) -> fabric.Connection:
@@ -82,7 +80,7 @@ def connect(host: Host, *, config: Path, known_hosts: Path) -> fabric.Connection
             "allow_agent": options.get("identitiesonly", ["no"])[0] != "yes",
             "look_for_keys": False,
             "banner_timeout": int(options["connecttimeout"][0]),
-            "transport_factory": _transport_class(),
+            "transport_factory": repairs.transport_class(),
         },
     )
     connection.client.set_missing_host_key_policy(paramiko.RejectPolicy())
@@ -99,35 +97,6 @@ def connect(host: Host, *, config: Path, known_hosts: Path) -> fabric.Connection
         connection.client.close()
         raise translate(error, host, user=options["user"][0], known_hosts=known_hosts) from error
     return connection
-
-
-def _transport_class() -> type[paramiko.Transport]:
-    """Return paramiko's transport, with ears for the name of the signal that ended a command."""
-    import paramiko
-    from paramiko.common import MSG_CHANNEL_REQUEST
-
-    def on_request(channel: paramiko.Channel, message: paramiko.Message) -> None:
-        position = message.packet.tell()
-        if message.get_text() == "exit-signal":
-            message.get_boolean()
-            setattr(channel, _SIGNAL, message.get_text())
-            return
-        message.packet.seek(position)
-        channel._handle_request(message)  # type: ignore[attr-defined]
-
-    class SignalTransport(paramiko.Transport):
-        # paramiko asks for AES-CTR with a separate MAC first; one pass of GCM costs half of that.
-        _preferred_ciphers = (
-            "aes128-gcm@openssh.com",
-            "aes256-gcm@openssh.com",
-            *(name for name in paramiko.Transport._preferred_ciphers if "gcm" not in name),  # type: ignore[attr-defined]
-        )
-        _channel_handler_table: ClassVar[dict[int, Any]] = {
-            **paramiko.Transport._channel_handler_table,  # type: ignore[attr-defined]
-            MSG_CHANNEL_REQUEST: on_request,
-        }
-
-    return SignalTransport
 
 
 def _socket(options: dict[str, list[str]]) -> socket.socket:
@@ -201,7 +170,7 @@ class FabricTransport(Transport):
         import paramiko
 
         try:
-            return self.connection.transport.open_session()  # type: ignore[no-any-return]
+            return repairs.prepare(self.connection.transport.open_session())
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise LinkLost(host=self.host, reason=str(error) or "the connection is closed") from error
 
@@ -231,9 +200,8 @@ class FabricTransport(Transport):
         if self._guard is None:
             return False
         try:
-            with self._lock:
-                self._guard.sendall(guard.line(verb, run))
-        except OSError:
+            repairs.send(self._guard, guard.line(verb, run))
+        except (OSError, EOFError):
             return False
         return True
 
@@ -260,7 +228,7 @@ class FabricTransport(Transport):
         """Close the connection; what still runs there on our behalf is stopped."""
         if self._guard is not None:
             with contextlib.suppress(OSError, EOFError):
-                self._guard.shutdown_write()
+                repairs.end_input(self._guard)
         if self._connection is not None:
             self._connection.close()
         self._connection = self._guard = None
@@ -296,12 +264,9 @@ class FabricChannel:
 
     def send(self, data: bytes) -> None:
         """Give the command's standard input these bytes. Raise LinkLost or BrokenPipeError."""
-        view = memoryview(data)
         try:
-            # sendall copies what is left after each packet: quadratic for large data.
-            for start in range(0, len(view), CHUNK):
-                self._channel.sendall(bytes(view[start : start + CHUNK]))
-        except OSError as error:
+            repairs.send(self._channel, data)
+        except (OSError, EOFError) as error:
             if self._channel.get_transport().is_active():
                 raise BrokenPipeError(str(error)) from error
             raise LinkLost(host=self._transport.host, reason="the connection was closed") from error
@@ -309,7 +274,7 @@ class FabricChannel:
     def end_input(self) -> None:
         """Close the command's standard input."""
         with contextlib.suppress(OSError, EOFError):
-            self._channel.shutdown_write()
+            repairs.end_input(self._channel)
 
     def receive(self) -> bytes:
         """Return the next bytes of its standard output, b"" at the end; errors go to the sink."""
@@ -342,9 +307,10 @@ class FabricChannel:
         while not self._channel.status_event.wait(POLL_MILLISECONDS / 1000) and not self._overdue():
             pass
         status = self._channel.recv_exit_status() if self._channel.exit_status_ready() else -1
-        signal_name = getattr(self._channel, _SIGNAL, None)
+        signal_name = repairs.exit_signal(self._channel)
         self._transport.tell("end", self._run)
-        self._channel.close()
+        with contextlib.suppress(OSError, EOFError):
+            repairs.close(self._channel)
         if status >= 0:
             return Ending(status)
         if signal_name:
