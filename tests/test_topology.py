@@ -33,7 +33,7 @@ def _inventory(tmp_path: Path, files: dict[str, str]) -> Path:
 def test_the_example_has_a_core_and_a_satellite_that_are_never_contacted() -> None:
     found = load(TEMPLATE)
     assert {host.name: (host.roles, host.addresses, host.user, host.example) for host in found.hosts} == {
-        "core": (("core",), ("192.168.1.129",), "root", True),
+        "server": (("core",), ("192.168.1.129",), "root", True),
         "notebook": (("satellites",), ("192.168.1.146",), "maw", True),
     }
     assert [host.name for host in found.satellites()] == ["notebook"]

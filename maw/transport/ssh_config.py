@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from maw.topology import Host
 
 FILE_NAME = "ssh_config"
-# Bytes of a folder for sockets: a path may have 107, ssh adds a name of 40 and for a moment 17 more.
-_LONGEST_FOLDER = 107 - 40 - 17 - 1
+# Bytes of a folder for sockets: a path may have 107, a name has 9 and 40, for a moment 17 more.
+_LONGEST_FOLDER = 107 - 9 - 40 - 17 - 1
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,9 @@ class Paths:
     config: Path
     known_hosts: Path
     sockets: Path
+    # Begins the name of each socket. It stands for the pinned keys, so that a connection made
+    # under other pins, or by another workspace, is not shared.
+    mark: str = ""
 
 
 def paths(workspace: Workspace) -> Paths:
@@ -46,7 +49,16 @@ def paths(workspace: Workspace) -> Paths:
     if runtime:
         places.insert(0, Path(runtime) / "maw")
     sockets = next((place for place in places if len(os.fsencode(place)) <= _LONGEST_FOLDER), places[-1])
-    return Paths(workspace.state / FILE_NAME, workspace.known_hosts, sockets)
+    return Paths(workspace.state / FILE_NAME, workspace.known_hosts, sockets, _mark(workspace.known_hosts))
+
+
+def _mark(known_hosts: Path) -> str:
+    try:
+        pins = known_hosts.read_bytes()
+    except OSError:
+        # Missing or unreadable: ssh then knows no key, and refuses.
+        pins = b""
+    return files.sha256_of(os.fsencode(known_hosts) + b"\0" + pins)[:8]
 
 
 def render(hosts: Sequence[Host], settings: SshSettings, where: Paths) -> str:
@@ -67,7 +79,7 @@ def render(hosts: Sequence[Host], settings: SshSettings, where: Paths) -> str:
         "    ServerAliveCountMax 3",
         "    LogLevel ERROR",
         "    ControlMaster auto",
-        f"    ControlPath {_quoted(where.sockets / '%C', tokens=True)}",
+        "    ControlPath " + _quoted(where.sockets / f"{where.mark}%C", tokens=True),
         # To ssh, 0 seconds would mean for ever.
         f"    ControlPersist {f'{settings.persist_seconds}s' if settings.persist_seconds else 'no'}",
     ]

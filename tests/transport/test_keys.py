@@ -92,3 +92,14 @@ def test_the_first_address_that_answers_is_asked(satellite: LoopbackSatellite) -
 def test_a_host_that_shows_no_key_is_unreachable() -> None:
     with pytest.raises(HostUnreachable, match=r"127\.0\.0\.77"):
         shown(Host("loopback", ("127.0.0.77",), port=1), seconds=1)
+
+
+@pytest.mark.sshd
+def test_a_shared_connection_is_not_used_under_other_pins(workspace, satellite, cutter_command):
+    command = ("offload", "--on", satellite.name, "--", "true")
+    assert cutter_command(*command).returncode == 0
+    other = "AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+    pin(workspace.known_hosts, satellite.name, [HostKey("ssh-ed25519", other)])
+    answer = cutter_command(*command)
+    assert answer.returncode == 243, answer.stderr
+    assert b"CHANGED" in answer.stderr

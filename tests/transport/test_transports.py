@@ -380,6 +380,7 @@ def test_the_command_sees_no_terminal_and_no_marks_but_one(transport: Transport)
     assert result.stdout == b"not a tty\n1\n"
 
 
+@pytest.mark.parametrize("kind", ["local", "fabric"], indirect=True)
 def test_a_timeout_is_kept_even_by_what_no_guard_can_find(
     transport: Transport, lasting: str, running: Callable[[str], list[int]]
 ) -> None:
