@@ -340,7 +340,7 @@ class LinkLost(TransportError):
 
 
 class CommandTimedOut(TransportError):
-    """{command} took longer than {seconds} s on {host} and was stopped there. Give it more with
+    """{command} took longer than {seconds} s on {host} and {outcome}. Give it more with
     --timeout."""
 
     exit_code = 246

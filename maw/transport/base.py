@@ -126,6 +126,7 @@ class Transport:
         stderr: list[bytes] = []
         channel = self.open(argv, on_stderr=on_stderr or stderr.append, stdin=stdin is not None)
         ending = Ending(None)
+        ended = False
         clock = Clock(channel, timeout)
         feeder = Feeder(channel, stdin)
         try:
@@ -134,6 +135,7 @@ class Transport:
             while data := channel.receive():
                 take(data)
             ending = channel.finish()
+            ended = True
         except LinkLost:
             if not clock.expired and feeder.failure is None:
                 raise
@@ -146,7 +148,8 @@ class Transport:
         if feeder.failure is not None:
             raise feeder.failure
         if clock.expired:
-            raise CommandTimedOut(command=argv[0], seconds=timeout, host=self.host)
+            outcome = "was stopped there" if ended else "may still run there, unseen: look for it by hand"
+            raise CommandTimedOut(command=argv[0], seconds=timeout, host=self.host, outcome=outcome)
         return Result(
             tuple(argv), self.host, ending, b"".join(stdout), b"".join(stderr), time.monotonic() - started
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -13,9 +15,12 @@ import paramiko
 import pytest
 from paramiko import ssh_exception
 
-from maw.errors import AuthenticationRefused, HostKeyChanged, HostUnreachable, MawError
+from maw import topology
+from maw.config import SshSettings
+from maw.errors import AuthenticationRefused, CommandTimedOut, HostKeyChanged, HostUnreachable, MawError
 from maw.topology import Host
-from maw.transport.ssh import translate
+from maw.transport import ssh_config
+from maw.transport.ssh import FabricTransport, translate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,3 +142,19 @@ def test_fabric_files_of_the_user_play_no_part(to_satellite: Callable[..., Trans
     (home / ".ssh").mkdir()
     (home / ".ssh" / "config").write_text("Host *\n  User nobody\n  Port 1\n")
     assert to_satellite("fabric").run(["true"]).ok
+
+
+@pytest.mark.sshd
+def test_a_timeout_says_stopped_only_of_what_was_seen_to_end(workspace, satellite, lasting):
+    where = ssh_config.paths(workspace)
+    host = topology.load(workspace.inventory).host(satellite.name)
+    ssh_config.write([host], SshSettings(), where)
+    with FabricTransport(host, config=where.config, known_hosts=where.known_hosts) as transport:
+        with pytest.raises(CommandTimedOut, match="was stopped there"):
+            transport.run(["sleep", lasting], timeout=0.3)
+        # Without its environment the guard cannot find it.
+        hidden = ["env", "-i", "sh", "-c", f"echo $$; exec sleep {lasting}"]
+        said: list[bytes] = []
+        with pytest.raises(CommandTimedOut, match="may still run there"):
+            transport.run(hidden, timeout=0.3, on_stdout=said.append)
+        os.kill(int(b"".join(said)), signal.SIGKILL)
