@@ -106,7 +106,11 @@ class Ledger:
         with self._translated():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(path, timeout=BUSY, isolation_level=None)
-            self._prepare()
+            try:
+                self._prepare()
+            except BaseException:
+                self._database.close()
+                raise
         self._closed = threading.Event()
         threading.Thread(target=self._renew, daemon=True).start()
 
@@ -269,11 +273,13 @@ class Ledger:
     def close(self) -> None:
         """Give back this process's leases and close the file."""
         self._closed.set()
-        with self._transaction() as database:
-            database.execute(
-                "UPDATE jobs SET lease_until = 0 WHERE owner = ? AND state = 'leased'", (self.owner,)
-            )
-        self._database.close()
+        try:
+            with self._transaction() as database:
+                database.execute(
+                    "UPDATE jobs SET lease_until = 0 WHERE owner = ? AND state = 'leased'", (self.owner,)
+                )
+        finally:
+            self._database.close()
 
     def __enter__(self) -> Self:
         return self
