@@ -68,6 +68,8 @@ class Pipeline:
         self._first: dict[str, int] = {}
         self._keys: dict[str, tuple[str, _Pending, str | None]] = {}
         self._spooled: IO[bytes] | None = None
+        # What this version's engines are known by in the ledger.
+        self._models = engines.models()
 
     def run(self, soul: Path | None) -> Report:
         """Do the whole request; with `soul`, leave a record there. Raise LedgerError, SoulError or DiskFull.
@@ -199,9 +201,8 @@ class Pipeline:
     def _offer(self, pending: _Pending) -> bool:
         """Take the job from the ledger or hand it to the worker; False if another process is at it."""
         engine = self._request.engine
-        here = engines.models()
-        if engine in here:
-            finished = self._ledger.finished(self._key(pending, engine, here[engine]))
+        if engine in self._models:
+            finished = self._ledger.finished(self._key(pending, engine, self._models[engine]))
             if finished is not None and finished.result is not None:
                 self._done(pending, finished.result, str(finished.host), None, reused=True)
                 return True
