@@ -67,8 +67,14 @@ class SshSettings:
     connect_seconds: int = _setting(10, "longest handshake of a host that answers", 1)
     probe_seconds: int = _setting(2, "time for one of several addresses to answer", 1)
     keepalive_seconds: int = _setting(15, "seconds between signs of life; three missed end the link", 1)
+    remember_seconds: int = _setting(
+        60, "seconds for which the address that answered is taken again; 0 looks each time", 0
+    )
+    wsl_seconds: int = _setting(60, "longest start of a sleeping WSL, log-in included", 1)
     persist_seconds: int = _setting(60, "seconds that a shared connection stays open unused", 0)
-    identity_file: str = _setting("", "private key for all hosts; empty is the user's own keys")
+    identity_file: str = _setting(
+        "", "private key for all hosts; empty is the workspace's keys, or your own if it has none"
+    )
 
 
 @dataclass(frozen=True)
@@ -116,6 +122,11 @@ class Workspace:
     def known_hosts(self) -> Path:
         """File of the pinned host keys."""
         return self.root / "known_hosts"
+
+    @property
+    def keys(self) -> Path:
+        """Folder of the cluster's own private keys."""
+        return self.root / "keys"
 
     @property
     def state(self) -> Path:

@@ -34,10 +34,16 @@ def test_the_example_has_a_core_and_a_satellite_that_are_never_contacted() -> No
     found = load(TEMPLATE)
     assert {host.name: (host.roles, host.addresses, host.user, host.example) for host in found.hosts} == {
         "server": (("core",), ("192.168.1.129",), "root", True),
-        "notebook": (("satellites",), ("192.168.1.146",), "maw", True),
+        "notebook": (("windows",), ("192.168.1.146",), "maw", True),
+        "notebook-wsl": (("satellites",), ("192.168.1.146",), "root", True),
     }
-    assert [host.name for host in found.satellites()] == ["notebook"]
-    assert found.host("notebook").worker_command == ("maw-worker",)
+    (satellite,) = found.satellites()
+    assert satellite.worker_command == ("maw-worker",)
+    windows = found.windows_of(satellite)
+    assert windows is not None
+    assert (windows.name, windows.windows_shell, windows.is_windows) == ("notebook", "cmd", True)
+    assert found.distros_of(windows) == (satellite,)
+    assert (satellite.wsl_distro, satellite.is_windows) == ("Ubuntu", False)
 
 
 def test_the_inventory_of_the_repository_is_the_example() -> None:
@@ -65,7 +71,7 @@ laptops:
         lap: {}
 """,
     "more.ini": "[core]\nserver ansible_host=192.0.2.1 ansible_port=22022\n[core:vars]\nansible_user=root\n",
-    "group_vars/satellites.yml": "ansible_user: me\nmaw_wsl_distro: Ubuntu-24.04\nmaw_addresses: [x.lan]\n",
+    "group_vars/satellites.yml": "ansible_user: me\nmaw_addresses: [x.lan]\n",
     "host_vars/lap.yml": "maw_addresses: 192.0.2.8\nansible_ssh_private_key_file: ~/keys/ลับ\n",
 }
 
@@ -80,7 +86,6 @@ def test_all_the_ways_of_ansible_to_say_something_are_understood(tmp_path: Path)
             user="me",
             roles=("satellites",),
             aliases=("192.0.2.7",),
-            wsl_distro="Ubuntu-24.04",
             worker_command=("/opt/maw/bin/maw-worker", "--quiet"),
         ),
         "lap": Host(
@@ -89,7 +94,6 @@ def test_all_the_ways_of_ansible_to_say_something_are_understood(tmp_path: Path)
             user="me",
             identity_file="~/keys/ลับ",
             roles=("laptops", "light", "satellites"),
-            wsl_distro="Ubuntu-24.04",
         ),
         "server": Host(
             "server", ("192.0.2.1",), port=22022, user="root", roles=("core",), aliases=("192.0.2.1",)
@@ -162,6 +166,8 @@ def _one(name: str, **variables: Any) -> list[Host]:
 @pytest.mark.parametrize("word", HOSTILE, ids=ascii)
 @pytest.mark.parametrize("place", ["name", "maw_addresses", "ansible_host", "ansible_user"])
 def test_words_that_ssh_or_a_shell_could_misread_are_refused(place: str, word: str) -> None:
+    if place == "ansible_user" and word in ("ไทย", "a b"):
+        return  # a Windows account may be called so: tested below
     with pytest.raises(InventoryError):
         _one(word if place == "name" else "a", **({} if place == "name" else {place: word}))
     if place == "maw_addresses":
@@ -195,13 +201,13 @@ def test_the_names_that_mean_something_to_every_verb_are_refused_for_hosts(name:
         {"maw_worker_command": ["a", 5]},
         {"maw_worker_command": 5},
         {"ansible_ssh_private_key_file": 5},
-        {"maw_wsl_distro": 5},
+        {"maw_wsl_distro": 5, "maw_windows": "b"},
+        {"maw_expected": "often"},
     ],
     ids=str,
 )
 def test_values_of_the_wrong_kind_are_refused(variables: dict[str, Any]) -> None:
-    (name,) = variables
-    with pytest.raises(InventoryError, match=name):
+    with pytest.raises(InventoryError, match=next(iter(variables))):
         _one("a", **variables)
 
 
@@ -229,6 +235,70 @@ def test_groups_that_contain_each_other_do_no_harm() -> None:
     }
     (host,) = topology._hosts(listing, Path("/i"))
     assert host.roles == ("light", "satellites")
+
+
+def _listing(**hosts: dict[str, Any]) -> tuple[Host, ...]:
+    listing = {"_meta": {"hostvars": hosts}, "satellites": {"hosts": list(hosts)}}
+    return topology._hosts(listing, Path("/i"))
+
+
+WSL = {"maw_windows": "nb", "maw_wsl_distro": "Ubuntu"}
+
+
+def test_a_wsl_has_the_addresses_and_the_port_of_its_windows() -> None:
+    windows, wsl = _listing(nb={"maw_addresses": ["192.0.2.1", "192.0.2.2"], "ansible_port": 2222}, w=WSL)
+    assert (wsl.addresses, wsl.port, wsl.user) == (windows.addresses, 2222, "root")
+    assert (windows.windows_shell, wsl.windows_shell) == ("cmd", None)
+    assert wsl.aliases == (), "the address of a notebook means its Windows"
+
+
+def test_the_shell_of_a_windows_host_is_what_ansible_was_told() -> None:
+    assert _listing(nb={"ansible_shell_type": "powershell"})[0].windows_shell == "powershell"
+    assert _listing(nb={"ansible_shell_type": "sh"})[0].windows_shell is None
+
+
+@pytest.mark.parametrize("windows", ["nobody", "w", "other"])
+def test_a_wsl_whose_windows_is_no_host_that_could_be_one_is_refused(windows: str) -> None:
+    with pytest.raises(InventoryError, match="which is no Windows host of the inventory"):
+        _listing(nb={}, other=WSL, w={**WSL, "maw_windows": windows})
+
+
+@pytest.mark.parametrize("given", ["maw_windows", "maw_wsl_distro"])
+def test_half_of_a_wsl_is_refused_with_what_is_missing(given: str) -> None:
+    (missing,) = set(WSL) - {given}
+    with pytest.raises(InventoryError, match=f"has {given} but no {missing}"):
+        _listing(nb={}, w={given: WSL[given]})
+
+
+@pytest.mark.parametrize(
+    "distro",
+    ["Ubuntu 24.04", '"Ubuntu"', "'Ubuntu'", "", "-d", "a;b", "$(id)", "%PATH%", "ไทย", "a\nb"],
+)
+def test_a_distro_that_wsl_exe_could_not_be_told_is_refused(distro: str) -> None:
+    with pytest.raises(InventoryError, match=r"`wsl\.exe -l -q` on the notebook lists the names"):
+        _listing(nb={}, w={**WSL, "maw_wsl_distro": distro})
+
+
+def test_a_host_may_not_be_called_as_the_way_through_windows_is() -> None:
+    with pytest.raises(InventoryError, match="nb-bridge is maw's own"):
+        _listing(**{"nb": {}, "w": WSL, "nb-bridge": {}})
+
+
+@pytest.mark.parametrize("user", ["สมชาย", "วิชัย ใจดี", "Jane Doe", "a.b@example.org", "é", "O.K-1"])
+def test_the_names_that_windows_accounts_have_are_accepted(user: str) -> None:
+    assert _one("a", ansible_user=user)[0].user == user
+
+
+@pytest.mark.parametrize("group", ["satelites", "satellite", "window"])
+def test_a_misspelt_group_is_refused_because_its_hosts_would_silently_be_no_satellites(group: str) -> None:
+    listing = {"_meta": {"hostvars": {"a": {}}}, group: {"hosts": ["a"]}}
+    with pytest.raises(InventoryError, match=f"host a is in group {group}, which means nothing to maw"):
+        topology._hosts(listing, Path("/i"))
+
+
+def test_groups_of_the_users_own_are_left_alone() -> None:
+    listing = {"_meta": {"hostvars": {"a": {}}}, "kitchen": {"hosts": ["a"]}}
+    assert topology._hosts(listing, Path("/i"))[0].roles == ("kitchen",)
 
 
 @pytest.fixture

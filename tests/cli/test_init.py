@@ -37,7 +37,11 @@ def test_a_new_workspace_works_with_its_defaults(maw_command: Command, tmp_path:
     assert answer.stdout.decode().splitlines()[-1].startswith(f"done: {root} is a workspace. Next: ")
     assert {"ansible.cfg", "inventory/hosts.yml", "maw.toml", "ψ/memory/logs", "ψ/inbox"} <= set(_tree(root))
     assert load(root / "maw.toml", {}) == Settings()
-    assert [host.name for host in load_topology(root / "inventory").hosts] == ["server", "notebook"]
+    assert [host.name for host in load_topology(root / "inventory").hosts] == [
+        "server",
+        "notebook-wsl",
+        "notebook",
+    ]
 
 
 def test_the_second_time_nothing_changes_and_edits_survive(maw_command: Command, tmp_path: Path) -> None:
