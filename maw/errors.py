@@ -10,8 +10,8 @@ Only ``maw.cli`` prints these and picks the exit code.
     │   ├── UnknownHost (2)
     │   ├── NotThereYet (2)
     │   └── NoDocuments (2)
+    ├── SomeNodesDown (1)
     ├── PartialSuccess (3)
-    │   └── SomeNodesDown (3)
     ├── NothingSucceeded (4)
     ├── Interrupted (130)
     ├── ConfigError (10)
@@ -43,12 +43,14 @@ Only ``maw.cli`` prints these and picks the exit code.
     ├── SoulError (50)
     └── TransportError (240)
         ├── HostUnreachable (241)
+        │   └── HostSilent (241)
         ├── HostKeyUnknown (242)
         ├── HostKeyChanged (243)
         ├── AuthenticationRefused (244)
         ├── LinkLost (245)
         ├── CommandTimedOut (246)
-        └── CommandNotFound (247)
+        ├── CommandNotFound (247)
+        └── BridgeFailed (248)
 
 Transport codes start at 240, so that `cutter offload` can hand a remote command's own exit
 code (0 to 192, 255) through unchanged.
@@ -99,6 +101,11 @@ def printable(value: object) -> str:
 _JOINERS = "\u200c\u200d"
 
 
+class SomeNodesDown(MawError):
+    """{done} of {total} machines answered; these are expected to, and did not: {names}. Their lines above say
+    why; `cutter doctor NAME` looks at each step of the way."""
+
+
 class Misuse(MawError):
     """{reason}"""
 
@@ -128,10 +135,6 @@ class PartialSuccess(MawError):
     Mend what the lines above name and run the same command again: what is done is not done twice."""
 
     exit_code = 3
-
-
-class SomeNodesDown(PartialSuccess):
-    """{done} of {total} machines answered; these did not: {names}. Their lines above say why."""
 
 
 class NothingSucceeded(MawError):
@@ -310,6 +313,11 @@ class HostUnreachable(TransportError):
     exit_code = 241
 
 
+class HostSilent(HostUnreachable):
+    """{host} did not answer within {seconds} s: {reason}. Run `cutter nodes` again, or give it more time:
+    `cutter nodes --limit 30`."""
+
+
 class HostKeyUnknown(TransportError):
     """The host key of {host} is not pinned yet. Compare its fingerprint on its own console, then
     `cutter trust {host} --fingerprint SHA256:…`."""
@@ -344,6 +352,13 @@ class CommandTimedOut(TransportError):
     --timeout."""
 
     exit_code = 246
+
+
+class BridgeFailed(TransportError):
+    """{host} cannot be reached through {windows}: {cause}. {step}. `cutter doctor {host}` looks at each
+    step of the way."""
+
+    exit_code = 248
 
 
 class CommandNotFound(TransportError):

@@ -59,14 +59,32 @@ class Context:
         return where
 
     def pick(self, name: str) -> Host | None:
-        """Given a host's name, `local` or `auto`, return the host, None for this machine.
+        """Given a host's name, `local` or `auto`, return where commands run, None for this machine.
 
-        `auto` is the first satellite whose address is no example. Raise UnknownHost or Misuse.
+        `auto` is the first satellite whose address is no example. A notebook's Windows means the
+        WSL behind it. Raise UnknownHost or Misuse.
         """
         if name == LOCAL:
             return None
         if name == "auto":
             return next((host for host in self.topology.satellites() if not host.example), None)
+        host = self.machine(name)
+        if not host.is_windows:
+            return host
+        distros = self.topology.distros_of(host)
+        if len(distros) == 1:
+            return distros[0]
+        names = ", ".join(distro.name for distro in distros)
+        raise Misuse(
+            reason=f"{name} is a Windows, and commands run in a WSL. "
+            + (f"Name one of {names}." if names else f"Add a host with maw_windows: {name} to the inventory.")
+        )
+
+    def machine(self, name: str) -> Host:
+        """Given a host's name, return that very host, be it Windows or not.
+
+        Raise UnknownHost, or Misuse if its address is the example's.
+        """
         host = self.topology.host(name)
         if host.example:
             raise Misuse(
@@ -87,10 +105,10 @@ class Context:
         if warm:
             from maw.transport.ssh import FabricTransport
 
-            return FabricTransport(host, config=where.config, known_hosts=where.known_hosts)
+            return FabricTransport(host, where)
         from maw.transport.openssh import OpenSshTransport
 
-        return OpenSshTransport(host, config=where.config, known_hosts=where.known_hosts)
+        return OpenSshTransport(host, where)
 
 
 def current(*, create_missing: bool = True) -> Context:

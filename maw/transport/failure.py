@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from maw.errors import (
     AuthenticationRefused,
+    BridgeFailed,
     HostKeyChanged,
     HostKeyUnknown,
     HostUnreachable,
     LinkLost,
     TransportError,
 )
+from maw.transport import keys, symptoms, wsl
+
+if TYPE_CHECKING:
+    from maw.topology import Host
+    from maw.transport.ssh_config import Paths
 
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/=]+")
 _UNREACHABLE = re.compile(
@@ -43,3 +50,52 @@ def from_ssh(
     if re.search("closed by remote host|Broken pipe|not responding", said):
         return LinkLost(host=host, reason=last)
     return TransportError(host=host, reason=f"ssh ended with status {status}: {last}")
+
+
+def explain(host: Host, where: Paths, said: str, status: int, *, seconds: float = 15.0) -> TransportError:
+    """Given a host and what ssh said of the failure to log in there, return the error to raise.
+
+    `seconds` is how long a look at the bridge may take.
+    """
+    if host.windows is not None:
+        found = of_bridge(host, where, seconds=seconds)
+        if found is not None:
+            return found
+    return _from_ssh(host, host.name, where, said, status)
+
+
+def _from_ssh(host: Host, name: str, where: Paths, said: str, status: int) -> TransportError:
+    known = ", ".join(key.fingerprint for key in keys.pinned(where.known_hosts, name)) or "none"
+    return from_ssh(
+        said,
+        status,
+        host=name,
+        addresses=host.addresses,
+        user=host.user or "this user" if name == host.name else "the bridge's key",
+        pinned=known,
+    )
+
+
+def of_bridge(host: Host, where: Paths, *, seconds: float = 15.0) -> TransportError | None:
+    """Given a WSL host that could not be reached, look at the bridge itself and return what is wrong.
+
+    None means that the distro's sshd greets, so that the fault is not in the bridge.
+    """
+    assert host.windows is not None
+    answer = wsl.probe(wsl.proxy_argv(where.config, host, quiet=False), seconds)
+    if wsl.GREETING in answer.stdout:
+        return None
+    said = answer.stderr.decode("utf-8", "replace")
+    cause = symptoms.of_bridge(
+        answer.stdout,
+        answer.stderr,
+        answer.status,
+        host=host.name,
+        windows=host.windows,
+        distro=host.wsl_distro,
+        account="",
+        shell="",
+    )
+    if cause is not None:
+        return BridgeFailed(host=host.name, windows=host.windows, cause=cause.cause, step=cause.step)
+    return _from_ssh(host, host.windows, where, said, answer.status if answer.status is not None else 255)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import threading
 from typing import TYPE_CHECKING
@@ -21,10 +22,14 @@ LOCAL = "local"
 
 
 class LocalTransport(Transport):
-    """Runs commands on this machine; a kill of maw itself stops them as a lost link would."""
+    """Runs commands on this machine; a kill of maw itself stops them as a lost link would.
 
-    def __init__(self) -> None:
+    What is not over at the `deadline` (of `time.monotonic`) is stopped and let go of at once.
+    """
+
+    def __init__(self, *, deadline: float = math.inf) -> None:
         self.host = LOCAL
+        self._deadline = deadline
         self._guard: GuardProcess | None = None
         self._lock = threading.Lock()
 
@@ -34,7 +39,7 @@ class LocalTransport(Transport):
         with self._lock:
             if self._guard is None or not self._guard.alive:
                 self.close()
-                self._guard = GuardProcess(guard.ARGV, explain=_explain)
+                self._guard = GuardProcess(guard.ARGV, explain=_explain, deadline=self._deadline)
             guard_process = self._guard
         run = guard.new_run()
         try:

@@ -5,33 +5,43 @@ It starts in milliseconds when the connection is there already, so the doors use
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from typing import TYPE_CHECKING
 
-from maw.errors import TransportError
-from maw.transport import guard, keys
+from maw.errors import HostSilent, HostUnreachable, TransportError
+from maw.transport import addresses, failure, guard
 from maw.transport.base import Transport, check
-from maw.transport.failure import from_ssh
 from maw.transport.process import GuardProcess, ProcessChannel
 from maw.transport.ssh_config import effective
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from maw.topology import Host
     from maw.transport.base import Sink
+    from maw.transport.ssh_config import Paths
 
 
 class OpenSshTransport(Transport):
-    """Runs commands on a host by ``ssh -F CONFIG``."""
+    """Runs commands on a host by ``ssh -F CONFIG``.
 
-    def __init__(self, host: Host, *, config: Path, known_hosts: Path) -> None:
+    What is not over at the `deadline` (of `time.monotonic`), connecting included, is let go of at
+    once: HostSilent before the host said anything, LinkLost after. An `address` is one of the host's
+    that is known to answer.
+    """
+
+    def __init__(
+        self, host: Host, where: Paths, *, deadline: float = math.inf, address: str | None = None
+    ) -> None:
         self.host = host.name
         self._details = host
-        self._known_hosts = known_hosts
-        self._config = config
-        self._plain: tuple[str, ...] = ("ssh", "-F", str(config), "-T", "-o", "BatchMode=yes")
+        self._where = where
+        self._deadline = deadline
+        self._address = address
+        self._begun = time.monotonic()
+        self._plain: tuple[str, ...] = ("ssh", "-F", str(where.config), "-T", "-o", "BatchMode=yes")
         self._ssh: tuple[str, ...] = self._plain
         self._guard: GuardProcess | None = None
         self._lock = threading.Lock()
@@ -40,34 +50,46 @@ class OpenSshTransport(Transport):
         # The guard opens the shared connection, so the command after it finds one.
         if self._guard is None or not self._guard.alive:
             self.close()
-            self._ssh = (*self._plain, *self._chosen_address())
-            command, _ = guard.remote_command(guard.ARGV, guard.new_run())
             try:
-                self._guard = GuardProcess((*self._ssh, "--", self.host, command), explain=self._explain)
-            except FileNotFoundError as error:
-                raise TransportError(
-                    host=self.host,
-                    reason="the ssh program is not installed here (apt install openssh-client)",
-                ) from error
+                self._guard = self._new_guard()
+            except HostUnreachable:
+                # The address that was remembered may be of a network that it has left.
+                if self._address or not addresses.forget(self._where.sockets, self._details):
+                    raise
+                self._guard = self._new_guard()
         return self._guard
+
+    def _new_guard(self) -> GuardProcess:
+        self._ssh = (*self._plain, *self._chosen_address())
+        command, _ = guard.remote_command(guard.ARGV, guard.new_run())
+        try:
+            return GuardProcess(
+                (*self._ssh, "--", self.host, command), explain=self._explain, deadline=self._deadline
+            )
+        except FileNotFoundError as error:
+            raise TransportError(
+                host=self.host,
+                reason="the ssh program is not installed here (apt install openssh-client)",
+            ) from error
 
     def _chosen_address(self) -> tuple[str, ...]:
         # Else every command would try the addresses again, and wait for a dead one.
-        if len(self._details.addresses) == 1:
+        if len(self._details.addresses) == 1 or self._details.windows is not None:
             return ()
-        address = effective(self._config, self.host)["hostname"][0]
+        address = self._address or effective(self._where.config, self.host)["hostname"][0]
         return ("-o", f"HostName={address.replace('%', '%%')}")
 
+    @property
+    def _late(self) -> bool:
+        return time.monotonic() >= self._deadline
+
     def _explain(self, said: str, status: int) -> TransportError:
-        known = ", ".join(key.fingerprint for key in keys.pinned(self._known_hosts, self.host)) or "none"
-        return from_ssh(
-            said,
-            status,
-            host=self.host,
-            addresses=self._details.addresses,
-            user=self._details.user or "this user",
-            pinned=known,
-        )
+        if self._late:
+            seconds = f"{self._deadline - self._begun:.0f}"
+            return HostSilent(host=self.host, seconds=seconds, reason="nothing came back")
+        # Looking at the bridge takes a moment longer, and is worth it.
+        seconds_left = max(0.3, self._deadline - time.monotonic())
+        return failure.explain(self._details, self._where, said, status, seconds=min(15.0, seconds_left))
 
     def open(self, argv: Sequence[str], *, on_stderr: Sink, stdin: bool = True) -> ProcessChannel:
         """Given an argument list, start it on the host. Raise TransportError."""

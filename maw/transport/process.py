@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import signal
@@ -31,11 +32,16 @@ POLL_MILLISECONDS = 500
 class GuardProcess:
     """The guard of one host, as a child process of ours (a shell here, or ssh to there)."""
 
-    def __init__(self, argv: Sequence[str], *, explain: Callable[[str, int], Exception]) -> None:
+    def __init__(
+        self, argv: Sequence[str], *, explain: Callable[[str, int], Exception], deadline: float = math.inf
+    ) -> None:
         """Start `argv` and wait until the guard says that it is ready.
 
-        If it ends instead, raise what `explain(standard error, exit status)` returns.
+        If it ends instead, raise what `explain(standard error, exit status)` returns. At the
+        `deadline` (of `time.monotonic`) everything is let go of, this and its channels; what runs
+        there is stopped by the guard's own side.
         """
+        self.deadline = deadline
         # A file, not a pipe: ssh's background master keeps standard error open for minutes.
         with tempfile.TemporaryFile() as errors:
             self._process = subprocess.Popen(
@@ -48,12 +54,12 @@ class GuardProcess:
             )
             assert self._process.stdout is not None
             try:
-                said = self._process.stdout.readline()
+                said = self._first_line()
             except BaseException:
-                self._process.kill()
+                self._kill_all()
                 raise
             if said != b"ready\n":
-                self._process.kill()
+                self._kill_all()
                 status = self._process.wait()
                 errors.seek(0)
                 self._close_pipes()
@@ -62,6 +68,23 @@ class GuardProcess:
         self._lock = threading.Lock()
         self._asking = threading.Lock()
         self._said = b""
+
+    def _first_line(self) -> bytes:
+        assert self._process.stdout is not None
+        descriptor = self._process.stdout.fileno()
+        said = b""
+        while not said.endswith(b"\n") and len(said) < CHUNK:
+            # Byte by byte: what follows the line is for others.
+            data = os.read(descriptor, 1) if _readable(descriptor, self.deadline) else b""
+            if not data:
+                break
+            said += data
+        return said
+
+    def _kill_all(self) -> None:
+        """Kill the ssh program, and what it began on the way: a proxy would wait for its own limit."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     @property
     def alive(self) -> bool:
@@ -81,7 +104,7 @@ class GuardProcess:
         """Whether the far end of the guard still answers within `seconds`."""
         assert self._process.stdout is not None
         word = guard.new_run()
-        deadline = time.monotonic() + seconds
+        deadline = min(time.monotonic() + seconds, self.deadline)
         # One at a time: an answer to another thread's question would be read as a wrong one.
         with self._asking:
             try:
@@ -102,7 +125,7 @@ class GuardProcess:
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:
-            self._process.wait(timeout=5)
+            self._process.wait(timeout=max(0.0, min(5.0, self.deadline - time.monotonic())))
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -112,6 +135,16 @@ class GuardProcess:
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()
+
+
+def _readable(descriptor: int, deadline: float) -> bool:
+    """Wait until there is something to read, or the end; return whether that was before `deadline`."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    while (left := deadline - time.monotonic()) > 0:
+        if poll.poll(min(left, 60.0) * 1000):
+            return True
+    return False
 
 
 class ProcessChannel:
@@ -214,10 +247,12 @@ class ProcessChannel:
         descriptor = self._process.stdout.fileno()
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
-        while not poll.poll(POLL_MILLISECONDS):
+        while not poll.poll(self._pause() * 1000):
             if self._overdue():
                 return b""
-        return os.read(descriptor, CHUNK)
+        # One that never stops talking is late all the same.
+        late = time.monotonic() >= self._guard.deadline and self._overdue()
+        return b"" if late else os.read(descriptor, CHUNK)
 
     def stop(self) -> None:
         """Stop the command's process group: TERM, then KILL two seconds later."""
@@ -228,8 +263,16 @@ class ProcessChannel:
             # Without the guard there is no link: what ran there is stopped by its own side.
             self._kill()
 
+    def _pause(self) -> float:
+        """Seconds until the next look at the clock."""
+        return max(0.0, min(POLL_MILLISECONDS / 1000, self._guard.deadline - time.monotonic()))
+
     def _overdue(self) -> bool:
-        """Whether it was told to stop and did not: something hides there, or has no ears."""
+        """Whether it was told to stop and did not (something hides there, or has no ears), or is late."""
+        if time.monotonic() >= self._guard.deadline:
+            if self._stopped is None:
+                self.stop()
+            return True
         return self._stopped is not None and time.monotonic() > self._stopped + STOP_SECONDS
 
     def _kill(self) -> None:
@@ -239,7 +282,7 @@ class ProcessChannel:
     def _wait(self) -> int:
         while True:
             try:
-                return self._process.wait(timeout=POLL_MILLISECONDS / 1000)
+                return self._process.wait(timeout=self._pause())
             except subprocess.TimeoutExpired:
                 if self._overdue():
                     self._kill()

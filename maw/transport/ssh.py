@@ -24,7 +24,7 @@ from maw.errors import (
     LinkLost,
     TransportError,
 )
-from maw.transport import guard, keys, repairs
+from maw.transport import addresses, failure, guard, keys, repairs, wsl
 from maw.transport.base import CHUNK, Ending, Transport, check
 from maw.transport.process import POLL_MILLISECONDS, STOP_SECONDS
 from maw.transport.ssh_config import effective
@@ -37,19 +37,32 @@ if TYPE_CHECKING:
 
     from maw.topology import Host
     from maw.transport.base import Sink
+    from maw.transport.ssh_config import Paths
 
 # Linux's numbers; Python names them only where it was built with them.
 _TCP_USER_TIMEOUT = 18
+# How long sshd may take to notice that a session ended.
+FREED_SECONDS = 2.0
 # What paramiko says of a server that takes the connection and then is silent or hangs up.
 _GREETING = re.compile("banner|No existing session|Negotiation failed")
 
 
-def connect(host: Host, *, config: Path, known_hosts: Path) -> fabric.Connection:
+def connect(host: Host, where: Paths) -> fabric.Connection:
     """Given a host and the generated config, return an open Fabric connection to it.
 
-    Raise HostKeyUnknown, HostKeyChanged, AuthenticationRefused, HostUnreachable or
-    TransportError.
+    An address that was remembered and does not answer now is forgotten, and the others tried.
+    Raise HostKeyUnknown, HostKeyChanged, AuthenticationRefused, HostUnreachable, BridgeFailed or
+    another TransportError.
     """
+    try:
+        return _connect(host, where)
+    except HostUnreachable:
+        if not addresses.forget(where.sockets, host):
+            raise
+        return _connect(host, where)
+
+
+def _connect(host: Host, where: Paths) -> fabric.Connection:
     import logging
 
     import fabric
@@ -59,12 +72,14 @@ def connect(host: Host, *, config: Path, known_hosts: Path) -> fabric.Connection
     logger = logging.getLogger("paramiko")
     if not logger.handlers:
         logger.addHandler(logging.NullHandler())
-    options = effective(config, host.name)
+    options = effective(where.config, host.name)
 
     class PinnedConnection(fabric.Connection):  # type: ignore[misc]
         """A connection over a socket that we open, under the name that its key is pinned for."""
 
         def open_gateway(self) -> socket.socket:
+            if host.windows is not None:
+                return wsl.open_socket(wsl.proxy_argv(where.config, host), host=host.name)
             return _socket(options)
 
     identities = [Path(name).expanduser() for name in options.get("identityfile", [])]
@@ -85,18 +100,26 @@ def connect(host: Host, *, config: Path, known_hosts: Path) -> fabric.Connection
     )
     connection.client.set_missing_host_key_policy(paramiko.RejectPolicy())
     try:
-        if known_hosts.exists():
-            connection.client.load_host_keys(str(known_hosts))
+        if where.known_hosts.exists():
+            connection.client.load_host_keys(str(where.known_hosts))
     except (OSError, ValueError, paramiko.hostkeys.InvalidHostKey) as error:
-        raise CannotRead(path=known_hosts, reason=str(error)) from error
+        raise CannotRead(path=where.known_hosts, reason=str(error)) from error
     try:
         connection.open()
     except Exception as error:
         # paramiko's errors have no common root; `translate` hands back what it does not know.
         # Fabric's own `close` does nothing before the log-in is complete.
         connection.client.close()
-        raise translate(error, host, user=options["user"][0], known_hosts=known_hosts) from error
+        raise _explained(error, host, where, user=options["user"][0]) from error
     return connection
+
+
+def _explained(error: Exception, host: Host, where: Paths, *, user: str) -> Exception:
+    translated = translate(error, host, user=user, known_hosts=where.known_hosts)
+    if host.windows is None or not isinstance(translated, HostUnreachable):
+        return translated
+    # All that paramiko saw is the end of a socket; what came out of the bridge says more.
+    return failure.of_bridge(host, where) or translated
 
 
 def _socket(options: dict[str, list[str]]) -> socket.socket:
@@ -149,14 +172,14 @@ def _unreachable(host: Host, error: Exception) -> HostUnreachable:
 class FabricTransport(Transport):
     """Runs commands on a host over one Fabric connection that stays open."""
 
-    def __init__(self, host: Host, *, config: Path, known_hosts: Path) -> None:
+    def __init__(self, host: Host, where: Paths) -> None:
         self.host = host.name
-        self._connect: Callable[[], fabric.Connection] = lambda: connect(
-            host, config=config, known_hosts=known_hosts
-        )
+        self._connect: Callable[[], fabric.Connection] = lambda: connect(host, where)
         self._connection: fabric.Connection | None = None
         self._guard: paramiko.Channel | None = None
         self._lock = threading.Lock()
+        self._running = 0
+        self._ended = threading.Condition()
 
     @property
     def connection(self) -> fabric.Connection:
@@ -167,12 +190,33 @@ class FabricTransport(Transport):
         return self._connection
 
     def _session(self) -> paramiko.Channel:
+        """Open a session. sshd takes MaxSessions of them (10 by default): beyond, wait for one to end."""
         import paramiko
 
-        try:
-            return repairs.prepare(self.connection.transport.open_session())
-        except (paramiko.SSHException, EOFError, OSError) as error:
-            raise LinkLost(host=self.host, reason=str(error) or "the connection is closed") from error
+        patience = time.monotonic() + FREED_SECONDS
+        while True:
+            try:
+                return repairs.prepare(self.connection.transport.open_session())
+            except paramiko.ChannelException as error:
+                with self._ended:
+                    if self._running:
+                        self._ended.wait(POLL_MILLISECONDS / 1000)
+                        patience = time.monotonic() + FREED_SECONDS
+                    elif time.monotonic() < patience:
+                        # The last one ended here; sshd may not have noticed yet.
+                        self._ended.wait(0.05)
+                    else:
+                        raise TransportError(
+                            host=self.host, reason=f"sshd there refuses another session ({error})"
+                        ) from error
+            except (paramiko.SSHException, EOFError, OSError) as error:
+                raise LinkLost(host=self.host, reason=str(error) or "the connection is closed") from error
+
+    def count(self, change: int) -> None:
+        """Given 1 or -1, note that a session began or ended; those who wait for one are told."""
+        with self._ended:
+            self._running += change
+            self._ended.notify_all()
 
     def _execute(self, channel: paramiko.Channel, command: str) -> None:
         import paramiko
@@ -212,12 +256,20 @@ class FabricTransport(Transport):
             self._start_guard()
             # On a connection that had to be made anew here, there would be no guard.
             channel = self._session()
+            self.count(1)
         run = guard.new_run()
         command, first = guard.remote_command(argv, run)
+        try:
+            self._begin(channel, run, command)
+        except BaseException:
+            self.count(-1)
+            raise
+        return FabricChannel(self, channel, run, on_stderr=on_stderr, stdin=stdin, first_input=first)
+
+    def _begin(self, channel: paramiko.Channel, run: str, command: str) -> None:
         if not self.tell("start", run):
             raise LinkLost(host=self.host, reason="the connection ended before the command began")
         self._execute(channel, command)
-        return FabricChannel(self, channel, run, on_stderr=on_stderr, stdin=stdin, first_input=first)
 
     def break_link(self) -> None:
         """Close the connection at once; the guard there then stops what runs."""
@@ -252,6 +304,7 @@ class FabricChannel:
         self._run = run
         self._on_stderr = on_stderr
         self._stopped: float | None = None
+        self._finished = False
         # One descriptor that turns readable for output, errors and the end alike.
         self._poll = select.poll()
         self._poll.register(channel.fileno(), select.POLLIN)
@@ -304,6 +357,14 @@ class FabricChannel:
 
     def finish(self) -> Ending:
         """Wait for the end and return it. Raise LinkLost if the link went before the command did."""
+        try:
+            return self._ending()
+        finally:
+            if not self._finished:
+                self._finished = True
+                self._transport.count(-1)
+
+    def _ending(self) -> Ending:
         while not self._channel.status_event.wait(POLL_MILLISECONDS / 1000) and not self._overdue():
             pass
         status = self._channel.recv_exit_status() if self._channel.exit_status_ready() else -1

@@ -182,7 +182,11 @@ def test_the_workspace_of_the_user_is_made_when_it_is_needed(cutter_command: Com
     assert answer.returncode == 0, answer.stderr
     assert answer.stderr.decode() == f"maw: made a workspace in {root}\n"
     assert (root / "maw.toml").exists()
-    assert [node["name"] for node in json.loads(answer.stdout)["nodes"]] == ["local", "server", "notebook"]
+    assert [node["name"] for node in json.loads(answer.stdout)["nodes"]] == [
+        "local",
+        "server",
+        "notebook-wsl",
+    ]
     assert cutter_command("nodes", "--json").stderr == b""
 
 

@@ -43,7 +43,7 @@ def to_satellite(context: Context) -> Iterator[Callable[..., Transport]]:
         host = dataclasses.replace(context.topology.host("loopback"), **changes)
         where = context.ssh_paths
         ssh_config.write([host], context.settings.ssh, where)
-        transport = SSH[kind](host, config=where.config, known_hosts=where.known_hosts)
+        transport = SSH[kind](host, where)
         opened.append(transport)
         return transport
 
@@ -75,7 +75,7 @@ def _kept(
     keys.pin(where.known_hosts, host.name, satellite.host_keys)
     made: dict[str, Transport] = {"local": LocalTransport()}
     for name, kind in SSH.items():
-        made[name] = kind(host, config=where.config, known_hosts=where.known_hosts)
+        made[name] = kind(host, where)
     yield made
     for transport in made.values():
         transport.close()

@@ -21,7 +21,7 @@ def test_commands_that_end_while_their_input_is_sent_leave_the_connection_whole(
     host = load(workspace.inventory).host(satellite.name)
 
     ssh_config.write([host], SshSettings(), where)
-    with FabricTransport(host, config=where.config, known_hosts=where.known_hosts) as transport:
+    with FabricTransport(host, where) as transport:
         first = transport.connection
 
         def one(number: int) -> int | None:

@@ -8,10 +8,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import paramiko
+import psutil
 import pytest
 from paramiko import ssh_exception
 
@@ -85,6 +87,7 @@ def test_what_is_unknown_stays_as_it_is(tmp_path: Path) -> None:
 
 SPEAKING = """
 import sys
+import threading
 from maw.cli.workspace import current
 from maw.errors import MawError
 context = current()
@@ -102,7 +105,7 @@ host = dataclasses.replace(context.topology.host("loopback"), port=server.getsoc
 where = context.ssh_paths
 ssh_config.write([host], context.settings.ssh, where)
 try:
-    FabricTransport(host, config=where.config, known_hosts=where.known_hosts).run(["true"])
+    FabricTransport(host, where).run(["true"])
 except MawError as error:
     print(type(error).__name__)
 """
@@ -149,7 +152,7 @@ def test_a_timeout_says_stopped_only_of_what_was_seen_to_end(workspace, satellit
     where = ssh_config.paths(workspace)
     host = topology.load(workspace.inventory).host(satellite.name)
     ssh_config.write([host], SshSettings(), where)
-    with FabricTransport(host, config=where.config, known_hosts=where.known_hosts) as transport:
+    with FabricTransport(host, where) as transport:
         with pytest.raises(CommandTimedOut, match="was stopped there"):
             transport.run(["sleep", lasting], timeout=0.3)
         # Without its environment the guard cannot find it.
@@ -158,3 +161,22 @@ def test_a_timeout_says_stopped_only_of_what_was_seen_to_end(workspace, satellit
         with pytest.raises(CommandTimedOut, match="may still run there"):
             transport.run(hidden, timeout=0.3, on_stdout=said.append)
         os.kill(int(b"".join(said)), signal.SIGKILL)
+
+
+def test_more_commands_than_sshd_takes_at_once_wait_for_each_other(
+    to_satellite: Callable[..., Transport], connections: Callable[[], list[psutil.Process]]
+) -> None:
+    """The satellite's sshd takes 50 sessions a connection; a fresh one, as installed, takes 10."""
+    transport = to_satellite("fabric")
+    results: list[int] = []
+
+    def one(number: int) -> None:
+        results.append(int(transport.run(["sh", "-c", f"sleep 0.5; echo {number}"]).stdout))
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(120)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == list(range(120))
+    assert len(connections()) == 1
