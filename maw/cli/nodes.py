@@ -2,157 +2,193 @@
 
 from __future__ import annotations
 
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 import click
 
-from maw.errors import MawError, SomeNodesDown, printable
+from maw.errors import HostUnreachable, LinkLost, MawError, SomeNodesDown
+from maw.transport.local import LOCAL
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from maw.cli.workspace import Context
     from maw.topology import Host
+    from maw.transport.status import Battery, Containers, Worker
+    from maw.transport.survey import Answer
 
-# Seconds for a host that took the connection to say what it has.
-PATIENCE = 20.0
-SCHEMA = "maw.nodes/1"
+SCHEMA = "maw.nodes/2"
+# Seconds for each machine.
+LIMIT = 2.0
+# Machines that are asked at once.
+TOGETHER = 32
 
-# Key and value a line; everything from /proc, so that any Linux can answer.
-_SCRIPT = r"""
-while read -r key value unit; do case $key in MemTotal:) echo memory_total_kb $value ;;
-MemAvailable:) echo memory_available_kb $value ;; esac; done < /proc/meminfo
-read -r load rest < /proc/loadavg; echo load $load
-read -r up rest < /proc/uptime; echo uptime_seconds ${up%.*}
-echo cores $(grep -c '^processor' /proc/cpuinfo)
-echo disk_free_kb $(df -Pk / | tail -n 1 | tr -s ' ' | cut -d' ' -f4)
-worker=$("$@" --version 2>/dev/null) && echo worker ${worker##* }
-exit 0
-"""
+
+@dataclass(frozen=True)
+class Wsl:
+    """A WSL and its Windows, if that is in the inventory. `windows_state` is up, down, or refused."""
+
+    distro: str | None
+    kind: int | None
+    version: str | None
+    windows: str | None
+    windows_state: str | None
+    windows_error: str | None
 
 
 @dataclass
 class Node:
-    """One machine as it is now. Sizes are in kilobytes, `uptime_seconds` in seconds."""
+    """One machine as it is now, as docs/schema/nodes.json describes it."""
 
     name: str
     roles: tuple[str, ...]
     addresses: tuple[str, ...]
+    expected: bool
     state: str
+    address: str | None = None
     error: str | None = None
+    error_kind: str | None = None
+    seconds: float | None = None
     cores: int | None = None
     load: float | None = None
     memory_total_kb: int | None = None
     memory_available_kb: int | None = None
+    disk_total_kb: int | None = None
     disk_free_kb: int | None = None
     uptime_seconds: int | None = None
-    worker: str | None = None
+    batteries: tuple[Battery, ...] = ()
+    system: str | None = None
+    kernel: str | None = None
+    wsl: Wsl | None = None
+    lxd: Containers | None = None
+    proxmox: Containers | None = None
+    worker: Worker | None = None
+    same_as: str | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def _number(_context: click.Context, _option: click.Parameter, value: float) -> float:
+    # Every comparison with NaN is false, so that the range lets it through.
+    if value != value:
+        raise click.BadParameter("nan is no number of seconds.")
+    return value
 
 
 @click.command("nodes", short_help="List the machines and who answers.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(as_json: bool) -> None:
-    """List the machines: who answers, memory, disk, load, and the worker's version."""
+@click.option(
+    "--limit",
+    type=click.FloatRange(0.1, 600),
+    default=LIMIT,
+    show_default=True,
+    callback=_number,
+    help="Seconds for each machine, connecting included.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object (docs/schema/nodes.json).")
+def command(limit: float, as_json: bool) -> None:
+    """List the machines: who answers, from which address, load, memory, disk, battery, and what runs there.
+
+    All are asked at once. The exit code is 1 if a machine that is expected (the inventory's
+    maw_expected) does not answer.
+    """
     from maw.cli.workspace import current
 
-    context = current()
-    hosts: list[Host | None] = [None, *context.topology.hosts]
-    if context.topology.hosts:
-        _ = context.ssh_paths
-    with ThreadPoolExecutor(max_workers=16) as pool:
-        nodes = list(pool.map(lambda host: look(context, host), hosts))
+    nodes = look(current(), limit)
     if as_json:
         import json
 
-        click.echo(json.dumps({"schema": SCHEMA, "nodes": [asdict(node) for node in nodes]}))
+        click.echo(json.dumps({"schema": SCHEMA, "limit": limit, "nodes": [asdict(node) for node in nodes]}))
     else:
-        _print(nodes)
-    down = [node for node in nodes if node.state == "down"]
+        from maw.cli import nodes_table
+
+        nodes_table.show(nodes)
+    down = [node.name for node in nodes if node.state == "down" and node.expected]
     if down:
-        raise SomeNodesDown(
-            done=len(nodes) - len(down), total=len(nodes), names=", ".join(node.name for node in down)
-        )
+        answered = sum(node.state == "up" for node in nodes)
+        raise SomeNodesDown(done=answered, total=len(nodes), names=", ".join(down))
 
 
-def look(context: Context, host: Host | None) -> Node:
-    """Given a host (None is this machine), return what it says of itself, or why it says nothing."""
-    name = host.name if host else "local"
-    node = Node(name, host.roles if host else (), host.addresses if host else (), "up")
-    if host is not None and host.example:
-        node.state = "example"
+def look(context: Context, limit: float) -> list[Node]:
+    """Given a workspace and the seconds for each machine, ask them all; this one is the first."""
+    from maw.transport.survey import Survey
+
+    known = context.topology
+    # A Windows with a WSL is shown with that.
+    hosts = [host for host in known.hosts if not known.distros_of(host)]
+    asked = [host for host in hosts if not host.example]
+    survey = Survey(
+        context.ssh_paths if asked else None,
+        context.settings.ssh,
+        limit,
+        {host.name: host for host in known.hosts if host.is_windows},
+    )
+    with ThreadPoolExecutor(max_workers=TOGETHER) as pool:
+        here = pool.submit(survey.ask, None)
+        there = {host.name: pool.submit(survey.ask, host) for host in asked}
+        answers = {LOCAL: here.result()} | {name: future.result() for name, future in there.items()}
+    nodes = [_node(None, answers[LOCAL]), *(_node(host, answers.get(host.name)) for host in hosts)]
+    _mark_same(nodes, answers)
+    return nodes
+
+
+def _node(host: Host | None, answer: Answer | None) -> Node:
+    """Given a host (None is this machine) and what it answered (None: not asked), return its row."""
+    node = Node(LOCAL, (), (), expected=True, state="example")
+    if host is not None:
+        node = Node(host.name, host.roles, host.addresses, host.expected, "example")
+    if answer is None:
         return node
-    worker = host.worker_command if host else (sys.executable, "-m", "maw.offload.worker")
-    try:
-        with context.transport(host, warm=False) as transport:
-            result = transport.run(["sh", "-c", _SCRIPT, "maw", *worker], timeout=PATIENCE)
-    except MawError as error:
-        node.state, node.error = "down", str(error)
-        return node
-    if not result.ok:
-        node.state, node.error = (
-            "down",
-            f"its shell ended with {result.ending.code}; log in and look at its start-up",
-        )
-        return node
-    for line in result.stdout.decode("utf-8", "replace").splitlines():
-        key, _, value = line.partition(" ")
-        _take(node, key, printable(value.strip())[:40])
+    facts = answer.facts
+    node.state, node.address, node.seconds = "up", answer.address, round(answer.seconds, 3)
+    for name in (
+        *("cores", "load", "memory_total_kb", "memory_available_kb", "disk_total_kb", "disk_free_kb"),
+        *("uptime_seconds", "batteries", "system", "kernel", "lxd", "proxmox", "worker"),
+    ):
+        setattr(node, name, getattr(facts, name))
+    node.notes = list(facts.notes)
+    if answer.error is not None:
+        node.state = "away" if not node.expected and _is_absent(answer.error) else "down"
+        node.error, node.error_kind = str(answer.error), type(answer.error).__name__
+        node.address = None
+    node.wsl = _wsl(host, answer)
     return node
 
 
-def _take(node: Node, key: str, value: str) -> None:
-    # What a satellite says is only ever a number here, or the worker's version as text.
-    if key == "worker":
-        node.worker = value
-    elif key == "load":
-        node.load = float(value) if value.replace(".", "", 1).isdecimal() else None
-    elif key in ("cores", "memory_total_kb", "memory_available_kb", "disk_free_kb", "uptime_seconds"):
-        setattr(node, key, int(value) if value.isdecimal() else None)
+def _is_absent(error: MawError) -> bool:
+    """Whether a machine may just be switched off or elsewhere; a wrong key is another matter."""
+    return isinstance(error, (HostUnreachable, LinkLost))
 
 
-def _print(nodes: list[Node]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+def _wsl(host: Host | None, answer: Answer) -> Wsl | None:
+    from maw.transport import status
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in (
-        "node",
-        "roles",
-        "address",
-        "state",
-        "cores",
-        "load",
-        "memory free/all",
-        "disk free",
-        "worker",
-    ):
-        table.add_column(title, overflow="fold")
-    colours = {"up": "green", "down": "red", "example": "yellow"}
+    if host is None or answer.windows is None:
+        # A WSL that is reached directly, or is this machine.
+        kind = answer.facts.wsl
+        return None if kind is None else Wsl(None, kind, None, None, None, None)
+    error = answer.windows.error
+    state = "up"
+    if answer.error is not None and error is not None:
+        state = "down" if _is_absent(error) else "refused"
+    return Wsl(
+        host.wsl_distro,
+        answer.facts.wsl,
+        status.wsl_version(answer.windows.said),
+        host.windows,
+        state,
+        str(error) if error is not None and state != "up" else None,
+    )
+
+
+def _mark_same(nodes: Sequence[Node], answers: dict[str, Answer]) -> None:
+    """Mark every further way to a machine that was seen before."""
+    seen: dict[str, str] = {}
     for node in nodes:
-        memory = (
-            f"{_size(node.memory_available_kb)}/{_size(node.memory_total_kb)}" if node.memory_total_kb else ""
-        )
-        table.add_row(
-            node.name,
-            ",".join(node.roles),
-            ",".join(node.addresses),
-            f"[{colours[node.state]}]{node.state}[/]",
-            str(node.cores or ""),
-            "" if node.load is None else f"{node.load:.2f}",
-            memory,
-            _size(node.disk_free_kb),
-            escape(node.worker or ""),
-        )
-    console = Console(file=sys.stdout)
-    if not sys.stdout.isatty():
-        console.width = 200
-    console.print(table)
-    for node in nodes:
-        if node.error:
-            click.echo(node.error)
-
-
-def _size(kilobytes: int | None) -> str:
-    return "" if kilobytes is None else f"{kilobytes / (1 << 20):.1f} GiB"
+        answer = answers.get(node.name)
+        identity = answer.facts.identity if answer else None
+        if identity is None:
+            continue
+        node.same_as = seen.setdefault(identity, node.name)
+        if node.same_as == node.name:
+            node.same_as = None
