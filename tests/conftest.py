@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import getpass
 import itertools
 import json
 import os
@@ -19,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from maw import topology
+from maw import files, topology
 from maw.cli.workspace import create
 from maw.config import Workspace
-from maw.transport import keys
+from maw.transport import keys, wsl
 from maw.transport.loopback import LoopbackSatellite, find_sshd
+from tests.fakes.windows import WindowsNotebook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -178,6 +180,105 @@ def workspace(
     (space.state / "topology.json").write_text(json.dumps(kept), "utf-8")
     monkeypatch.setenv("MAW_WORKSPACE", str(space.root))
     return space
+
+
+@pytest.fixture(scope="session")
+def windows_notebook(
+    runtime_root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[WindowsNotebook]:
+    """A notebook on loopback: a Windows' sshd with cmd, and behind it a WSL called Ubuntu."""
+    reason = WindowsNotebook.available()
+    if reason is not None:
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with WindowsNotebook(tmp_path_factory.mktemp("notebook")) as notebook:
+        yield notebook
+
+
+@pytest.fixture(scope="session")
+def cluster_keys(runtime_root: Path) -> Path:
+    """A folder with the two keys of a cluster."""
+    folder = runtime_root / "cluster-keys"
+    folder.mkdir(mode=0o700)
+    for name in ("admin", "bridge"):
+        argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"maw-{name}", "-f", str(folder / name)]
+        subprocess.run(argv, check=True, stdin=subprocess.DEVNULL)
+    return folder
+
+
+def bridge_lines(keys_folder: Path, distro: str = "Ubuntu") -> tuple[str, str, str]:
+    """Given the folder of keys, return the two lines of Windows' file and the one of the distro's."""
+    bridge = (keys_folder / "bridge.pub").read_text("ascii").strip()
+    admin = (keys_folder / "admin.pub").read_text("ascii").strip()
+    forced = f'restrict,command="{wsl.sshd_command(distro)}",from="127.0.0.1" {bridge}'
+    return forced, admin, f"restrict,pty,port-forwarding {bridge}"
+
+
+def make_notebook_workspace(root: Path, notebook: WindowsNotebook, keys_folder: Path) -> Workspace:
+    """Given a started notebook, authorize the cluster's keys there and return a workspace that names it."""
+    forced, admin, inner = bridge_lines(keys_folder)
+    notebook.authorize(forced)
+    notebook.authorize(admin)
+    notebook.distro().authorize(inner)
+    space = Workspace(root)
+    create(space.root)
+    shutil.copytree(keys_folder, space.keys)
+    space.keys.chmod(0o700)
+    inventory = {
+        "windows": {
+            "hosts": {
+                notebook.name: {
+                    "maw_addresses": [notebook.address],
+                    "ansible_port": notebook.port,
+                    "ansible_user": getpass.getuser(),
+                    "ansible_shell_type": "cmd",
+                }
+            }
+        },
+        "satellites": {
+            "hosts": {
+                f"{notebook.name}-wsl": {
+                    "maw_windows": notebook.name,
+                    "maw_wsl_distro": "Ubuntu",
+                    "maw_worker_command": WORKER,
+                    "ansible_python_interpreter": sys.executable,
+                }
+            }
+        },
+    }
+    (space.inventory / "hosts.yml").write_text(json.dumps(inventory), "utf-8")
+    keys.pin(space.known_hosts, notebook.name, notebook.host_keys)
+    keys.pin(space.known_hosts, f"{notebook.name}-wsl", notebook.distro().host_keys)
+    return space
+
+
+@pytest.fixture(scope="session")
+def notebook_template(
+    windows_notebook: WindowsNotebook, cluster_keys: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A workspace that names the notebook, to be copied: Ansible is asked once, for it takes a second."""
+    root = tmp_path_factory.mktemp("template") / "workspace"
+    space = make_notebook_workspace(root, windows_notebook, cluster_keys)
+    topology.load(space.inventory, cache=space.state / "topology.json", write=files.write_atomically)
+    return root
+
+
+@pytest.fixture
+def notebook(
+    windows_notebook: WindowsNotebook,
+    notebook_template: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> WindowsNotebook:
+    """The notebook, and `MAW_WORKSPACE` a workspace whose inventory names it and its WSL."""
+    space = Workspace(tmp_path / "workspace")
+    shutil.copytree(notebook_template, space.root)
+    kept = json.loads((space.state / "topology.json").read_text("utf-8"))
+    kept["key"] = topology._content_hash(space.inventory)
+    (space.state / "topology.json").write_text(json.dumps(kept), "utf-8")
+    monkeypatch.setenv("MAW_WORKSPACE", str(space.root))
+    return windows_notebook
 
 
 def program(name: str) -> list[str]:
