@@ -23,15 +23,18 @@ if TYPE_CHECKING:
 
 def collection() -> Collection:
     """Return the collection: maw's verbs, and below `cutter` those of cutter."""
-    root = _group("maw", MAW)
-    root.add_collection(_group("cutter", CUTTER))
+    root = _group("maw", {verb: load(place) for verb, place in MAW.items()})
+    root.add_collection(_group("cutter", {verb: load(place) for verb, place in CUTTER.items()}))
     return root
 
 
-def _group(program: str, verbs: Mapping[str, str]) -> Collection:
-    group = Collection(program)
-    for verb, place in sorted(verbs.items()):
-        group.add_task(task(program, verb, load(place)))
+def _group(program: str, verbs: Mapping[str, click.Command]) -> Collection:
+    group = Collection(program.rpartition(" ")[2])
+    for verb, command in sorted(verbs.items()):
+        if isinstance(command, click.Group):
+            group.add_collection(_group(f"{program} {verb}", command.commands))
+        else:
+            group.add_task(task(program, verb, command))
     return group
 
 

@@ -27,6 +27,8 @@ MAW: Mapping[str, str] = {
     "summarize": "maw.cli.pipeline:summarize",
 }
 CUTTER: Mapping[str, str] = {
+    "doctor": "maw.cli.doctor:command",
+    "keys": "maw.cli.keys:command",
     "nodes": "maw.cli.nodes:command",
     "offload": "maw.cli.offload:command",
     "ssh-config": "maw.cli.trust:ssh_config",

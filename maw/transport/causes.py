@@ -22,8 +22,10 @@ class Cause:
 SSHD_T = "wsl.exe -d {distro} -u root --exec /usr/sbin/sshd -t"
 # SIDs, for the groups have other names in other languages: Administrators and SYSTEM.
 _FILE = r"C:\ProgramData\ssh\administrators_authorized_keys"
+# The first drops what was granted to others by name, the second what is inherited.
 ACL_COMMANDS = (
-    f'icacls.exe "{_FILE}" /inheritance:r /grant *S-1-5-32-544:F /grant *S-1-5-18:F',
-    f'icacls.exe "{_FILE}" /setowner *S-1-5-32-544',
+    f"icacls.exe {_FILE} /reset",
+    f"icacls.exe {_FILE} /inheritance:r /grant *S-1-5-32-544:F /grant *S-1-5-18:F",
+    f"icacls.exe {_FILE} /setowner *S-1-5-32-544",
 )
-ACL = " and ".join(f"`{command}`" for command in ACL_COMMANDS)
+ACL = ", ".join(f"`{command}`" for command in ACL_COMMANDS)

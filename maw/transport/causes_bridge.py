@@ -8,7 +8,7 @@ BRIDGE = (
     Cause(
         "no-distro",
         "`banner line contains invalid characters`; wsl.exe says WSL_E_DISTRO_NOT_FOUND, in UTF-16",
-        "{account} has no distro {distro} ({said}): its name is wrong or in quotes, or it "
+        "There is no distro {distro} for {account} ({said}): its name is wrong or in quotes, or it "
         "belongs to another Windows account",
         "On {windows}, as that account, run `wsl.exe -l -v`; put the name as it stands there into "
         "maw_wsl_distro, and the account that sees it into ansible_user of {windows}",
@@ -16,7 +16,7 @@ BRIDGE = (
     Cause(
         "no-distro-at-all",
         "wsl.exe says WSL_E_DEFAULT_DISTRO_NOT_FOUND",
-        "{account} has no distro at all ({said}); one of another account is invisible to it",
+        "There is no distro at all for {account} ({said}); one of another account is invisible to it",
         "On {windows}, as that account, run `wsl.exe --install -d {distro} --no-launch`, or put the account "
         "that has it into ansible_user of {windows}",
     ),

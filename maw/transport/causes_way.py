@@ -22,13 +22,33 @@ WAY = (
         f"On {{windows}}, as administrator, run {ACL}",
     ),
     Cause(
+        "bridge-key-missing",
+        "`Permission denied (publickey)` for the bridge's key only; the file does not list it",
+        "The bridge's key is not in the file of keys that {windows} reads for this account ({said})",
+        "Put in the line of `cutter keys show {windows}`",
+    ),
+    Cause(
+        "bridge-key-in-profile",
+        "`Permission denied (publickey)` for the bridge's key only; the account is an administrator",
+        r"The bridge's key is in the account's profile (.ssh\authorized_keys), which does not count for "
+        "administrators of {windows}",
+        r"Move that line to C:\ProgramData\ssh\administrators_authorized_keys",
+    ),
+    Cause(
+        "bridge-key-from",
+        "`Permission denied (publickey)` for the bridge's key only; its line has from=",
+        "The bridge's key is listed on {windows}, for connections from {said} only",
+        "Correct from= in that line to the address that this machine has towards {windows}, see "
+        "`cutter keys show {windows}`",
+    ),
+    Cause(
         "inner-refused",
         "`Permission denied (publickey)` from the distro, after Windows let the bridge in",
-        "The sshd of the distro refuses the bridge's key ({said}): it is not in /root/.ssh/authorized_keys, "
+        "The sshd of the distro refuses the bridge's key ({said}): it is not in ~root/.ssh/authorized_keys, "
         "its line there has from= (which can never match, for over the bridge the peer has no address), or "
-        "others may write to /root or /root/.ssh",
-        "Put in the line that `cutter keys show {host}` prints for the distro; `chmod 700 /root /root/.ssh`, "
-        "`chmod 600 /root/.ssh/authorized_keys`",
+        "others may write to ~root or ~root/.ssh",
+        "Put in the line that `cutter keys show {host}` prints for the distro; `chmod 700 ~root ~root/.ssh`, "
+        "`chmod 600 ~root/.ssh/authorized_keys`",
     ),
     Cause(
         "refused",
@@ -105,6 +125,12 @@ WAY = (
         "`administratively prohibited`",
         "The far side forbids what was asked for with this key ({said})",
         "Compare the options of the key's line with `cutter keys show {host}`",
+    ),
+    Cause(
+        "shell-broken",
+        "the log-in works, but commands do not",
+        "{host} lets the key in, but its shell does not run a simple command ({said})",
+        "Log in by hand with `ssh -F $(cutter ssh-config) {host}` and look at the shell's start-up files",
     ),
     Cause(
         "no-such-name",
@@ -193,9 +219,15 @@ STANDING = (
         "Set ansible_shell_type of {windows} to {shell}; the bridge works with both",
     ),
     Cause(
+        "no-windows",
+        "`echo %OS%` is answered by neither cmd nor PowerShell",
+        "What answers at {windows} is no Windows, or its sshd uses another shell ({said})",
+        "If it is a Linux, take it out of the group windows; if not, make cmd the DefaultShell",
+    ),
+    Cause(
         "profile-noise",
         "text stands before the answer of every command",
-        "The profile of {windows}' shell prints text ({said})",
+        "The shell's profile on {windows} prints text ({said})",
         "On {windows} remove what prints from $PROFILE; ssh and maw pass over plain text, other programs may "
         "not",
     ),

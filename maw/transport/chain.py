@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from maw.transport import status, wsl
+from maw.transport import status, windows_files, wsl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,9 +20,14 @@ if TYPE_CHECKING:
     from maw.transport.keys import HostKey
     from maw.transport.ssh_config import Paths
 
-# The file is read through cmd and PowerShell alike, which therefore see no quotes and no blanks.
-KEYS_FILE = r"C:\ProgramData\ssh\administrators_authorized_keys"
 SAVED_ACL = "maw-doctor.acl"
+# The files that are fetched from Windows, by question; the last is removed there after.
+FETCHED = {
+    "wslconfig": ".wslconfig",
+    "keys-file": "/" + windows_files.ADMINISTRATORS_FILE.replace("\\", "/"),
+    "own-keys-file": windows_files.OWN_FILE.replace("\\", "/"),
+    "acl": SAVED_ACL,
+}
 # What every Linux answers, whatever the log-in shell.
 INSIDE = (
     "sh -c 'echo clock $(date +%s); [ -d /run/sshd ] && echo run_sshd yes; "
@@ -62,6 +67,8 @@ class Subject:
     hosts: tuple[Host, ...]
     where: Paths
     pins: Mapping[str, tuple[HostKey, ...]] = field(default_factory=dict)
+    # The public halves of the bridge's keys, in base64.
+    bridge_keys: tuple[str, ...] = ()
 
     @property
     def door(self) -> Host:
@@ -82,8 +89,8 @@ class KeyFile:
     purpose: str
     exists: bool
     mode: int = 0o600
-    ours: bool = True
     problem: str = ""
+    public: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,8 @@ class Here:
     config_error: str = ""
     control_path: str = ""
     keys: tuple[KeyFile, ...] = ()
+    # The address that is taken for a while without looking again.
+    remembered: str | None = None
     now: float = 0.0
 
 
@@ -201,7 +210,7 @@ def _of_windows(subject: Subject, facts: Facts, config: Path) -> list[Question]:
         Question("exit-code", _ssh(config, name, "cmd.exe /c exit 3"), 6),
         Question("wsl-version", _ssh(config, name, status.WSL_VERSION), 6),
         Question("wsl-list", _ssh(config, name, "wsl.exe -l -v"), 6),
-        _fetched("wslconfig", config, name, ".wslconfig", 6),
+        _fetched("wslconfig", config, name),
     ]
     if subject.is_wsl:
         within = f"wsl.exe -d {subject.host.wsl_distro} -u root --exec"
@@ -231,32 +240,39 @@ def _of_keys(subject: Subject, facts: Facts, config: Path) -> list[Question]:
     assert subject.windows is not None
     name = subject.windows.name
     if "acl-saved" not in facts.heard:
-        path = "/" + KEYS_FILE.replace("\\", "/")
+        save = f"icacls.exe {windows_files.ADMINISTRATORS_FILE} /save {SAVED_ACL}"
         return [
-            _fetched("keys-file", config, name, path, 6),
-            Question("acl-saved", _ssh(config, name, f"icacls.exe {KEYS_FILE} /save {SAVED_ACL}"), 6),
+            _fetched("keys-file", config, name),
+            _fetched("own-keys-file", config, name),
+            Question("user", _ssh(config, name, windows_files.USER), 6),
+            Question("groups", _ssh(config, name, windows_files.GROUPS), 6),
+            Question("acl-saved", _ssh(config, name, save), 6),
         ]
-    return [_fetched("acl", config, name, SAVED_ACL, 6, remove=True)]
+    return [_fetched("acl", config, name)]
 
 
 def _ssh(config: Path, name: str, command: str) -> tuple[str, ...]:
     return ("ssh", "-F", str(config), "-T", "-o", "BatchMode=yes", "--", name, command)
 
 
-def batch_file(config: Path, name: str) -> Path:
-    """Given the doctor's config, return the file with the commands for sftp."""
-    return config.parent / f"{name}.batch"
+def _fetched(name: str, config: Path, host: str) -> Question:
+    argv = ("sftp", "-q", "-F", str(config), "-o", "BatchMode=yes", "-b", str(batch_file(config, name)), host)
+    return Question(name, argv, 6, reads=config.parent / name)
 
 
-def batch(config: Path, question: str, path: str, *, remove: bool) -> str:
-    """Return the commands for sftp that fetch a file of Windows, and may remove it there."""
-    lines = [f'get "{path}" "{config.parent / question}"']
-    return "\n".join([*lines, f'rm "{path}"'] if remove else lines) + "\n"
+def batch_file(config: Path, question: str) -> Path:
+    """Given the doctor's config and a question of FETCHED, return the file with the commands for sftp."""
+    return config.parent / f"{question}.batch"
 
 
-# The files that are fetched: question -> path there, and whether it is removed after.
-FETCHED = {
-    "wslconfig": (".wslconfig", False),
-    "keys-file": ("/" + KEYS_FILE.replace("\\", "/"), False),
-    "acl": (SAVED_ACL, True),
-}
+def batches(config: Path) -> dict[Path, str]:
+    """Given the doctor's config, return the files with commands for sftp."""
+    return {
+        batch_file(config, question): (
+            # Of what was saved to be fetched nothing stays there, though fetching it fails.
+            f'-get "{path}" "{config.parent / question}"\nrm "{path}"\n'
+            if question == "acl"
+            else f'get "{path}" "{config.parent / question}"\n'
+        )
+        for question, path in FETCHED.items()
+    }

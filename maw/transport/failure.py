@@ -14,7 +14,7 @@ from maw.errors import (
     LinkLost,
     TransportError,
 )
-from maw.transport import keys, symptoms, wsl
+from maw.transport import keys, ssh_config, symptoms, wsl
 
 if TYPE_CHECKING:
     from maw.topology import Host
@@ -83,9 +83,7 @@ def of_bridge(host: Host, where: Paths, *, seconds: float = 15.0) -> TransportEr
     """
     assert host.windows is not None
     answer = wsl.probe(wsl.proxy_argv(where.config, host, quiet=False), seconds)
-    if wsl.GREETING in answer.stdout:
-        return None
-    said = answer.stderr.decode("utf-8", "replace")
+    account = ssh_config.effective(where.config, wsl.alias(host.windows))["user"][0]
     cause = symptoms.of_bridge(
         answer.stdout,
         answer.stderr,
@@ -93,9 +91,12 @@ def of_bridge(host: Host, where: Paths, *, seconds: float = 15.0) -> TransportEr
         host=host.name,
         windows=host.windows,
         distro=host.wsl_distro,
-        account="",
+        account=account,
         shell="",
     )
     if cause is not None:
         return BridgeFailed(host=host.name, windows=host.windows, cause=cause.cause, step=cause.step)
+    if wsl.GREETING in answer.stdout:
+        return None
+    said = answer.stderr.decode("utf-8", "replace")
     return _from_ssh(host, host.windows, where, said, answer.status if answer.status is not None else 255)

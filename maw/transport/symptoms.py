@@ -74,7 +74,7 @@ _OUTER = _signs(
     (r"UNPROTECTED PRIVATE KEY FILE|bad permissions", "key-file-open"),
     (r"Permission denied \(", "outer-refused"),
     (r"Too many authentication failures", "too-many-keys"),
-    (r"Bad configuration option|Bad owner or permissions|ControlPath too long|too long for Unix domain", ""),
+    (r"ssh_config\S*[: ].*Bad configuration|Bad owner or|ControlPath too long|too long for Unix domain", ""),
     (r"Could not resolve|Connection (refused|timed out|reset)|Operation timed out|No route to host", ""),
     (r"Network is unreachable|Host is down|banner exchange|kex_exchange_identification", ""),
     (r"Unable to negotiate|Connection closed by", ""),
@@ -237,3 +237,39 @@ def _last_line(text: str) -> str:
 
 def _ended(status: int | None) -> str:
     return "still running" if status is None else f"status {status}"
+
+
+def page() -> str:
+    """Return docs/doctor.md without its first line: every symptom, cause and next step."""
+    example = {
+        "host": "notebook-wsl",
+        "windows": "notebook",
+        "distro": "Ubuntu",
+        "account": "the account you",
+        "profile": "you",
+        "user": "you",
+        "address": "192.168.1.146",
+        "other": "server",
+        "shell": "powershell",
+        "status": "status 1",
+        "said": "…",
+    }
+    lines = [
+        "# What the doctor finds",
+        "",
+        "`cutter doctor HOST` looks at each hop of the way to a host, and names the cause of what does not",
+        "work. The same causes stand in the errors of the other verbs. In the tables, … is what the far",
+        "machine said; a notebook is `notebook`, its WSL `notebook-wsl`.",
+    ]
+    parts = (
+        ("Windows, and the WSL in it", BRIDGE),
+        ("The way to a machine", WAY),
+        ("What works now and fails later", STANDING),
+    )
+    for title, causes in parts:
+        lines += ["", f"## {title}", "", "| Symptom | Cause | Next step |", "|---|---|---|"]
+        for cause in causes:
+            filled = named(cause.name, **example)
+            cells = (filled.symptom, filled.cause, filled.step)
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"

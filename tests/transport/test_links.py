@@ -421,3 +421,12 @@ def test_the_second_transport_uses_the_shared_connection(
     with to_satellite("openssh") as transport:
         assert transport.run(["true"]).ok
         assert [process.pid for process in connections()] == before
+
+
+@pytest.mark.parametrize("user", ["สมชาย", "วิชัย ใจดี"])
+def test_a_user_with_a_thai_name_is_refused_by_name_and_not_by_accident(
+    to_satellite: Callable[..., Transport], ssh_kind: str, user: str
+) -> None:
+    """No Unix has such a user, a Windows may."""
+    with pytest.raises(AuthenticationRefused, match=user):
+        to_satellite(ssh_kind, user=user).run(["true"])
