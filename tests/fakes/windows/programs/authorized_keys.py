@@ -15,15 +15,15 @@ ADMINISTRATORS_FILE = "C:\\ProgramData\\ssh\\administrators_authorized_keys"
 _SETTLED = 0.05
 
 
-def main(folder: str) -> int:
-    """Print the lines for sshd, and keep them for `keys.sh` under the mark of what they came from."""
+def main(folder: str, files: list[str]) -> int:
+    """Print the lines for sshd; keep them for `keys.sh` under the mark of the files that they depend on."""
     machine = Machine(folder)
     path = ADMINISTRATORS_FILE
     if not machine.state["administrator"]:
         path = f"C:\\Users\\{machine.state['account']}\\.ssh\\authorized_keys"
     real = drive.resolve(machine, path)
     assert real is not None
-    mark, settled = _mark([f"{folder}/state.json", f"{folder}/acl.json", real])
+    mark, settled = _mark([f"{folder}/state.json", f"{folder}/acl.json", *files])
     lines = _lines(machine, path, real)
     text = "".join(line + "\n" for line in lines)
     os.write(1, text.encode("utf-8", "surrogateescape"))

@@ -2,12 +2,12 @@
 folder=$1
 python=$2
 programs=$3
-keys=$4
+shift 3
 if [ -r "$folder/keys.known" ]; then
     . "$folder/keys.known"
-    if [ "$mark" = "$(stat -c '%i %s %.9Z' "$folder/state.json" "$folder/acl.json" "$keys" 2>/dev/null)" ]; then
+    if [ "$mark" = "$(stat -c '%i %s %.9Z' "$folder/state.json" "$folder/acl.json" "$@" 2>/dev/null)" ]; then
         printf %s "$lines"
         exit 0
     fi
 fi
-exec "$python" -I -S "$programs/start.py" keys "$folder"
+exec "$python" -I -S "$programs/start.py" keys "$folder" "$@"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -71,10 +70,11 @@ DEFAULTS: dict[str, Any] = {
 
 def find(program: str) -> str:
     """Return the path of a program of the system. Raise FileNotFoundError."""
-    found = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin:/sbin")
-    if found is None:
+    folders = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin:/sbin".split(":")
+    found = [f"{folder}/{program}" for folder in folders if os.access(f"{folder}/{program}", os.X_OK)]
+    if not found:
         raise FileNotFoundError(f"no {program} program is installed here (apt install openssh-server)")
-    return found
+    return found[0]
 
 
 def keygen(folder: Path) -> None:
@@ -108,7 +108,12 @@ def install(folder: Path, changes: dict[str, Any], *, address: str, port: int) -
     }
     save_file(str(folder / "state.json"), state)
     if not (folder / "acl.json").exists():
-        save_file(str(folder / "acl.json"), {"c:\\programdata\\ssh": list(acl.SSH_FOLDER)})
+        home = acl.parse(acl.HOME.format(state["sid"]))
+        lists = {
+            "c:\\programdata\\ssh": list(acl.SSH_FOLDER),
+            f"c:\\users\\{state['account'].lower()}": [home.owner, home.dacl],
+        }
+        save_file(str(folder / "acl.json"), lists)
     (folder / "sshd_config").write_text(_config(folder, state, address, port), "utf-8")
 
 
@@ -129,11 +134,10 @@ def make_distro(root: Path) -> None:
 
 def _config(folder: Path, state: dict[str, Any], address: str, port: int) -> str:
     ssh = folder / "drive" / "ProgramData" / "ssh"
-    keys = ssh / "administrators_authorized_keys"
-    if not state["administrator"]:
-        keys = folder / "drive" / "Users" / state["account"] / ".ssh" / "authorized_keys"
     # sshd wants a command whose folders only root may write: /bin/sh is one, our folder may not be.
-    words = [str(HERE / "keys.sh"), str(folder), state["python"], str(HERE), str(keys)]
+    words = [str(HERE / "keys.sh"), str(folder), state["python"], str(HERE)]
+    words += [str(ssh / "administrators_authorized_keys")]
+    words += [str(folder / "drive" / "Users" / state["account"] / ".ssh" / "authorized_keys")]
     script = " ".join('"{}"'.format(word.replace("%", "%%")) for word in words)
     options = {
         "AddressFamily": "inet6" if ":" in address else "inet",
@@ -180,7 +184,9 @@ def _account(name: str, folder: Path) -> None:
         if any(line.startswith(f"{name}:") for line in file):
             return
     options = ["--non-unique", "--uid", "0", "--gid", "0", "--no-create-home", "--home-dir", str(folder)]
-    subprocess.run(["useradd", *options, "--shell", "/bin/sh", "--", name], check=True)
+    # "*" is no password; useradd's own "!" is a locked account, which sshd refuses keys too.
+    options += ["--password", "*", "--shell", "/bin/sh"]
+    subprocess.run(["useradd", *options, "--", name], check=True)
 
 
 def _arguments() -> argparse.Namespace:

@@ -20,7 +20,7 @@ def main() -> int:
     if what == "keys":
         from programs import authorized_keys
 
-        return authorized_keys.main(folder)
+        return authorized_keys.main(folder, sys.argv[3:])
     if what == "instance":
         from programs import instance
 
