@@ -13,6 +13,7 @@ Only ``maw.cli`` prints these and picks the exit code.
     ├── SomeNodesDown (1)
     ├── PartialSuccess (3)
     ├── NothingSucceeded (4)
+    ├── DoctorFoundProblems (5)
     ├── Interrupted (130)
     ├── ConfigError (10)
     │   ├── UnknownSetting (10)
@@ -41,6 +42,9 @@ Only ``maw.cli`` prints these and picks the exit code.
     │   ├── AnswerRejected (41)
     │   └── EngineUnavailable (42)
     ├── SoulError (50)
+    ├── KeysError (60)
+    │   ├── KeysWrong (61)
+    │   └── RotationUnfinished (62)
     └── TransportError (240)
         ├── HostUnreachable (241)
         │   └── HostSilent (241)
@@ -142,6 +146,13 @@ class NothingSucceeded(MawError):
     Mend what the lines above name and run the same command again."""
 
     exit_code = 4
+
+
+class DoctorFoundProblems(MawError):
+    """{failed} of {total} steps on the way to {host} failed, the first is: {first}. Do what the line under it
+    says, then run `cutter doctor {host}` again."""
+
+    exit_code = 5
 
 
 class Interrupted(MawError):
@@ -298,6 +309,26 @@ class SoulError(MawError):
     `maw init`."""
 
     exit_code = 50
+
+
+class KeysError(MawError):
+    """{path} {reason}. {step}."""
+
+    exit_code = 60
+
+
+class KeysWrong(KeysError):
+    """{problems} must be mended, first: {first}. The lines above name all; mend them and run
+    `cutter keys check` again."""
+
+    exit_code = 61
+
+
+class RotationUnfinished(KeysError):
+    """The key {key} is not changed everywhere: {reasons}. {kept}. Mend that and run
+    `cutter keys rotate` again, which goes on where it stopped."""
+
+    exit_code = 62
 
 
 class TransportError(MawError):

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from maw.errors import HostKeyChanged, HostKeyUnknown, Misuse, printable
+
+if TYPE_CHECKING:
+    from maw.cli.workspace import Context
+    from maw.topology import Host
+    from maw.transport.keys import HostKey
 
 
 @click.command("trust", short_help="Pin a host's key.")
@@ -17,35 +24,73 @@ from maw.errors import HostKeyChanged, HostKeyUnknown, Misuse, printable
     metavar="SHA256:…",
     help="The fingerprint that you read on the host's own console.",
 )
+@click.option(
+    # The longer name is what Invoke calls it: to Python, `from` is a word of its own.
+    "--from",
+    "--from-file",
+    "file",
+    default=None,
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="A file from that machine with its public host keys, or with what ssh-keygen -lf printed.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def trust(host: str, fingerprint: str | None, as_json: bool) -> None:
-    """Pin the host key that HOST shows, if it is the one with FINGERPRINT.
+def trust(host: str, fingerprint: str | None, file: Path | None, as_json: bool) -> None:
+    """Pin the host key that HOST shows, if it is the one with FINGERPRINT, or one of FILE.
 
-    Read it on that machine's own screen: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub
+    Read it on that machine's own screen: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub, and on a Windows:
+    ssh-keygen -lf C:\\ProgramData\\ssh\\ssh_host_ed25519_key.pub
+
+    For a WSL neither is needed: its key is read through its Windows, which must be pinned.
     """
     from maw.cli.workspace import current
-    from maw.transport import keys
+    from maw.transport import host_keys, keys
 
     context = current()
-    details = context.pick(host)
-    if details is None:
-        raise Misuse(reason=f"{host} is no host of the inventory. Name one that is.")
+    details = _machine(context, host)
     host = details.name  # what `auto` means
-    known_hosts = context.ssh_paths.known_hosts
-    shown = keys.shown(details)
-    if fingerprint is None:
-        fingerprint = _ask(host, [key.fingerprint for key in shown])
-    accepted = [key for key in shown if key.fingerprint == fingerprint]
+    accepted_prints: frozenset[str] | None = None
+    if file is not None or fingerprint is not None:
+        accepted_prints = host_keys.handed_over(file) if file is not None else frozenset()
+        accepted_prints |= {fingerprint} if fingerprint is not None else frozenset()
+    if details.windows is not None:
+        shown: tuple[HostKey, ...] = (_of_distro(context, details),)
+        if accepted_prints is None:
+            accepted_prints = frozenset(key.fingerprint for key in shown)
+    else:
+        shown = keys.shown(details)
+        if accepted_prints is None:
+            accepted_prints = frozenset({_ask(host, [key.fingerprint for key in shown])})
+    accepted = [key for key in shown if key.fingerprint in accepted_prints]
     if not accepted:
         known = ", ".join(key.fingerprint for key in shown)
-        raise HostKeyChanged(host=host, found=known, pinned=f"what you gave, {printable(fingerprint)}")
-    keys.pin(known_hosts, host, accepted)
+        given = printable(", ".join(sorted(accepted_prints)))
+        raise HostKeyChanged(host=host, found=known, pinned=f"what you gave, {given}")
+    keys.pin(context.ssh_paths.known_hosts, host, accepted)
+    pinned = ", ".join(key.fingerprint for key in accepted)
     if as_json:
         import json
 
-        click.echo(json.dumps({"schema": "maw.trust/1", "host": host, "pinned": fingerprint}))
+        click.echo(json.dumps({"schema": "maw.trust/1", "host": host, "pinned": pinned}))
     else:
-        click.echo(f"done: {host} is pinned to {fingerprint}")
+        click.echo(f"done: {host} is pinned to {pinned}")
+
+
+def _machine(context: Context, name: str) -> Host:
+    """The very machine, be it Windows or not: what commands on it would mean is no matter here."""
+    found = context.pick(name) if name in ("local", "auto") else context.machine(name)
+    if found is None:
+        raise Misuse(reason=f"{name} is no host of the inventory. Name one that is.")
+    return found
+
+
+def _of_distro(context: Context, details: Host) -> HostKey:
+    from maw.transport import host_keys
+    from maw.transport.far import Line
+
+    windows = context.topology.windows_of(details)
+    assert windows is not None
+    return host_keys.of_distro(Line(context.ssh_paths, context.settings.ssh), details, windows)
 
 
 def _ask(host: str, fingerprints: list[str]) -> str:

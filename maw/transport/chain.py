@@ -31,7 +31,8 @@ FETCHED = {
 # What every Linux answers, whatever the log-in shell.
 INSIDE = (
     "sh -c 'echo clock $(date +%s); [ -d /run/sshd ] && echo run_sshd yes; "
-    "command -v lxc >/dev/null && echo lxc yes; echo all done'"
+    "for path in ${LXD_DIR:-/var/lib/lxd} /var/snap/lxd/common/lxd; do "
+    "[ -S $path/unix.socket ] && echo lxd yes; done; echo all done'"
 )
 
 

@@ -204,7 +204,7 @@ def login(subject: Subject, facts: Facts, before: Sequence[Step]) -> list[Step]:
             *_own_clock(facts.here.now),
         ]
     words = dict(line.partition(" ")[::2] for line in heard.stdout.decode("utf-8", "replace").splitlines())
-    lxd = "LXD is there" if words.get("lxc") == "yes" else "no LXD, which only mirrors need"
+    lxd = "LXD runs" if words.get("lxd") == "yes" else "no LXD runs, which only mirrors need"
     steps = [ok("login", title, f"as {subject.host.user or 'this user'}; {lxd}")]
     return [*steps, _clock(subject.host.name, words.get("clock", ""), heard.at)]
 

@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from maw.config import Workspace
 from maw.transport import keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from maw.config import Workspace
     from maw.transport.loopback import LoopbackSatellite
+    from tests.fakes.windows import WindowsNotebook
 
     Command = Callable[..., subprocess.CompletedProcess[bytes]]
 
 WRONG = "SHA256:" + "A" * 43
+OTHER = "AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
 
 @pytest.fixture
@@ -112,6 +114,107 @@ def test_a_host_that_is_off_is_unreachable(cutter_command: Command, workspace: W
     )
     answer = cutter_command("trust", "down", "--fingerprint", WRONG)
     assert (answer.returncode, answer.stdout) == (241, b"")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_file_from_that_machine_pins_what_it_shows(
+    cutter_command: Command, unpinned: Workspace, satellite: LoopbackSatellite, encoding: str
+) -> None:
+    (key,) = satellite.host_keys
+    Path("handed").write_bytes(f"# ลายนิ้วมือ\r\n{key.kind} {key.base64} root@notebook\r\n".encode(encoding))
+    answer = cutter_command("trust", "loopback", "--from", "handed")
+    assert (answer.returncode, answer.stderr) == (0, b"")
+    assert keys.pinned(unpinned.known_hosts, "loopback") == satellite.host_keys
+
+
+@pytest.mark.parametrize(
+    ("content", "code"), [(WRONG.encode(), 243), (b"", 2), (b"\0" * 9999, 2), (b"x" * 99_999, 12), (None, 12)]
+)
+def test_a_file_of_another_machine_or_of_nothing_pins_nothing(
+    cutter_command: Command, unpinned: Workspace, content: bytes | None, code: int
+) -> None:
+    before = unpinned.known_hosts.read_bytes()
+    if content is not None:
+        Path("handed").write_bytes(content)
+    answer = cutter_command("trust", "loopback", "--from", "handed")
+    assert (answer.returncode, answer.stdout) == (code, b"")
+    assert b"Traceback" not in answer.stderr
+    assert unpinned.known_hosts.read_bytes() == before
+
+
+@pytest.fixture
+def known_hosts(notebook: WindowsNotebook) -> Path:
+    """The pins of the notebook's workspace, without the one of its distro."""
+    path = Workspace(Path(os.environ["MAW_WORKSPACE"])).known_hosts
+    keys.pin(path, "notebook-wsl", ())
+    return path
+
+
+def test_windows_itself_is_pinned_by_its_own_name(
+    cutter_command: Command, notebook: WindowsNotebook, known_hosts: Path
+) -> None:
+    keys.pin(known_hosts, "notebook", ())
+    key = notebook.host_keys[0]
+    assert cutter_command("trust", "notebook", "--fingerprint", key.fingerprint).returncode == 0
+    assert keys.pinned(known_hosts, "notebook") == (key,)
+    assert keys.pinned(known_hosts, "notebook-wsl") == ()
+
+
+def test_a_distro_is_pinned_through_its_pinned_windows(
+    cutter_command: Command, notebook: WindowsNotebook, known_hosts: Path
+) -> None:
+    assert cutter_command("offload", "--on", "notebook-wsl", "--", "true").returncode == 242
+    answer = cutter_command("trust", "notebook-wsl", "--json")
+    assert (answer.returncode, answer.stderr) == (0, b"")
+    (pinned,) = keys.pinned(known_hosts, "notebook-wsl")
+    assert pinned in notebook.distro().host_keys
+    assert pinned.kind == "ssh-ed25519"
+    assert json.loads(answer.stdout)["pinned"] == pinned.fingerprint
+    assert cutter_command("offload", "--on", "notebook-wsl", "--", "echo", "in").stdout == b"in\n"
+
+
+def test_a_distro_is_not_pinned_through_a_windows_that_is_not(
+    cutter_command: Command, notebook: WindowsNotebook, known_hosts: Path
+) -> None:
+    for pins, code in (((), 242), ([keys.HostKey("ssh-ed25519", OTHER)], 243)):
+        keys.pin(known_hosts, "notebook", pins)
+        answer = cutter_command("trust", "notebook-wsl")
+        assert (answer.returncode, answer.stdout) == (code, b"")
+        assert b"notebook" in answer.stderr
+        assert keys.pinned(known_hosts, "notebook-wsl") == ()
+
+
+def test_a_fingerprint_that_is_given_for_a_distro_counts(
+    cutter_command: Command, notebook: WindowsNotebook, known_hosts: Path
+) -> None:
+    answer = cutter_command("trust", "notebook-wsl", "--fingerprint", WRONG)
+    assert (answer.returncode, answer.stdout) == (243, b"")
+    assert keys.pinned(known_hosts, "notebook-wsl") == ()
+
+
+def test_what_wsl_says_instead_of_a_key_is_explained(
+    cutter_command: Command, notebook: WindowsNotebook, known_hosts: Path
+) -> None:
+    with notebook.configured(wsl="store-0x80070780"):
+        answer = cutter_command("trust", "notebook-wsl")
+        assert (answer.returncode, answer.stdout) == (248, b"")
+        assert b"\0" not in answer.stderr
+    with notebook.configured(distros={}):
+        answer = cutter_command("trust", "notebook-wsl")
+        assert answer.returncode == 248
+        assert b"Ubuntu" in answer.stderr
+    key = notebook.distro().etc_ssh / "ssh_host_ed25519_key.pub"
+    content = key.read_bytes()
+    try:
+        key.unlink()
+        answer = cutter_command("trust", "notebook-wsl")
+        assert (answer.returncode, b"ssh-keygen -A" in answer.stderr) == (248, True)
+        key.write_bytes(content * 2)
+        answer = cutter_command("trust", "notebook-wsl")
+        assert (answer.returncode, b"instead of one ed25519 host key" in answer.stderr) == (240, True)
+    finally:
+        key.write_bytes(content)
+    assert keys.pinned(known_hosts, "notebook-wsl") == ()
 
 
 def test_the_path_of_the_config_is_printed_and_works(cutter_command: Command, workspace: Workspace) -> None:

@@ -32,7 +32,7 @@ WSL = Host(
 HOSTS = (LINUX, WINDOWS, WSL)
 PINS = {"server": (OTHER,), "notebook": (KEY,), "notebook-wsl": (INNER,)}
 GREETING = b"SSH-2.0-OpenSSH_for_Windows_9.5\r\n"
-INSIDE = b"clock %d\nrun_sshd yes\nlxc yes\nall done\n" % NOW
+INSIDE = b"clock %d\nrun_sshd yes\nlxd yes\nall done\n" % NOW
 LISTED = "  NAME      STATE           VERSION\r\n* Ubuntu    Running         2\r\n  Debian    Stopped         1\r\n"
 VERSIONS = "WSL version: 2.5.7.0\r\nKernel version: 6.6.87.2-1\r\nWindows version: 10.0.26200.1\r\n"
 FOREVER = b"[general]\r\ninstanceIdleTimeout=-1\r\n[wsl2]\r\nvmIdleTimeout=-1\r\n"
