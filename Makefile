@@ -3,8 +3,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 QUESTION ?= What should I do before the power goes out?
+# The lab: real containers. `make lab SATELLITES=3`, `make lab INSTALL=1`, `make lab PREFIX=other`.
+PREFIX = maw
+SATELLITES = 1
+LAB = $(BIN)/python molecule/lab
 
-.PHONY: demo test lint bench clean constraints
+.PHONY: demo test lint bench lab lab-down molecule clean constraints
 
 demo: $(VENV)/.installed
 	@$(BIN)/maw demo examples --question "$(QUESTION)"
@@ -12,17 +16,30 @@ demo: $(VENV)/.installed
 test: lint
 	$(BIN)/python -m compileall -q maw
 	$(BIN)/python -m pytest
+ifeq ($(CI),true)
+	$(MAKE) molecule
+endif
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/ansible-lint --offline --profile production playbooks inventory maw/templates/inventory
+	$(BIN)/ansible-lint --offline --profile production playbooks inventory maw/templates/inventory molecule
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
 	@for file in benchmarks/[a-z]*.py; do echo "# $$file"; $(BIN)/python $$file || exit 1; done
+
+lab: $(VENV)/.installed
+	@$(LAB) up --prefix $(PREFIX) --satellites $(SATELLITES) $(if $(INSTALL)$(filter true,$(CI)),--install)
+
+lab-down: $(VENV)/.installed
+	@$(LAB) down --prefix $(PREFIX)
+
+# molecule runs ansible's programs by their bare names.
+molecule: $(VENV)/.installed-dev
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/molecule test
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 import pytest
 
 import maw
@@ -81,12 +82,14 @@ def test_help_lists_every_verb_with_a_line(
 def test_every_verb_says_what_it_does_and_offers_json(place: str) -> None:
     command = load(place)
     assert command.help
-    options = {option for parameter in command.params for option in parameter.opts}
-    if not place.endswith((":ssh_config", "auto:command")):
-        assert "--json" in options
-    for parameter in command.params:
-        if parameter.param_type_name == "option":
-            assert getattr(parameter, "help", None), parameter
+    for verb in command.commands.values() if isinstance(command, click.Group) else [command]:
+        assert verb.help
+        options = {option for parameter in verb.params for option in parameter.opts}
+        if not place.endswith((":ssh_config", "auto:command")):
+            assert "--json" in options
+        for parameter in verb.params:
+            if parameter.param_type_name == "option":
+                assert getattr(parameter, "help", None), parameter
 
 
 @pytest.mark.parametrize("option", ["--version", "--help"])
