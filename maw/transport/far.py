@@ -9,19 +9,20 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import shutil
 import signal
 import subprocess
 import tempfile
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maw.errors import HostUnreachable, TransportError
 from maw.transport import failure, ssh_config, symptoms
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
 
     from maw.config import SshSettings
     from maw.topology import Host
@@ -32,6 +33,8 @@ _SECONDS = 20.0
 _STOP_SECONDS = 5.0
 # Of standard output; a file of keys is not longer.
 MOST = 1 << 20
+# Begin the names of folders for a moment; whoever holds the lock removes those of the second kind.
+_SCRATCH, _LOCKED_SCRATCH = "keys-", "locked-keys-"
 # Holds what it inherited, the lock that is, until its only command has ended: the ssh program itself
 # closes all that it inherits.
 _HOLDER = ("sh", "-c", '"$@"; exit $?', "sh")
@@ -83,6 +86,18 @@ class Line:
         if said.status == 255 and not said.stdout:
             raise failure.explain(host, self.where, text, 255)
         return said
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder for the files that sftp moves, gone at the end."""
+        kind = _SCRATCH if self.lock is None else _LOCKED_SCRATCH
+        with tempfile.TemporaryDirectory(prefix=kind, dir=self.where.config.parent) as folder:
+            yield Path(folder)
+
+    def sweep(self) -> None:
+        """Remove what a killed holder of the lock left of such folders."""
+        for left in self.where.config.parent.glob(f"{_LOCKED_SCRATCH}*") if self.lock is not None else ():
+            shutil.rmtree(left)
 
     def close_shared(self, names: Sequence[str]) -> None:
         """Given aliases, let no further command ride on their shared connections; what rides goes on."""

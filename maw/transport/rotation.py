@@ -108,6 +108,7 @@ class Rotation:
 
         Raise RotationUnfinished, HostKeyUnknown, HostKeyChanged, KeysError, FileError.
         """
+        self.line.sweep()
         self._check_pins()
         has = keypairs.stages(self.folder, self.purpose)
         begin = self._next(has, begin=True) is Move.MAKE
@@ -230,7 +231,7 @@ class Rotation:
             raise
 
     def _put_back(self, changed: list[tuple[Place, Held, bytes]], why: TransportError) -> None:
-        """Put the old key back, over the connection that is still there: the new one let us in a moment ago."""
+        """Put the old key back over the connection that is still there: the new one did let us in before."""
         for place, held, content in changed:
             assert held.content is not None
             now = places.Held(held.path, content, account=held.account)

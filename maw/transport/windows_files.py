@@ -9,15 +9,15 @@ from __future__ import annotations
 import contextlib
 import re
 import secrets
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maw.errors import TransportError
 from maw.transport import symptoms
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from maw.topology import Host
     from maw.transport.far import Line
 
@@ -111,8 +111,8 @@ def _output(line: Line, host: Host, command: str) -> str:
 
 def read(line: Line, host: Host, path: str) -> bytes | None:
     """Given a path there, return the file's content, None if there is no such file. Raise TransportError."""
-    with tempfile.TemporaryDirectory(prefix="maw-keys-") as folder:
-        return _fetch(line, host, Path(folder) / "content", _remote(path))
+    with line.scratch() as folder:
+        return _fetch(line, host, folder / "content", _remote(path))
 
 
 def _fetch(line: Line, host: Host, here: Path, there: str, *more: str) -> bytes | None:
@@ -129,8 +129,8 @@ def acl(line: Line, host: Host, path: str) -> str:
     """Given a path there, return its list of rights as SDDL. Raise TransportError."""
     saved = f"maw-{secrets.token_hex(4)}.acl"
     _output(line, host, f"icacls.exe {path} /save {saved}")
-    with tempfile.TemporaryDirectory(prefix="maw-keys-") as folder:
-        content = _fetch(line, host, Path(folder) / "acl", saved, f"rm {saved}")
+    with line.scratch() as folder:
+        content = _fetch(line, host, folder / "acl", saved, f"rm {saved}")
     sddl = re.search(r"^(?:O:|G:|D:)\S+", symptoms.text_of(content or b""), re.MULTILINE)
     if sddl is None:
         raise TransportError(host=host.name, reason=f"icacls.exe does not tell the rights of {path} there")
@@ -160,8 +160,8 @@ def replace(line: Line, host: Host, user: Account, expected: bytes, content: byt
 
 def _prepare(line: Line, host: Host, user: Account, temporary: str, content: bytes) -> None:
     """Write the new file beside the old one, and set its rights."""
-    with tempfile.TemporaryDirectory(prefix="maw-keys-") as folder:
-        source = Path(folder) / "new"
+    with line.scratch() as folder:
+        source = folder / "new"
         source.write_bytes(content)
         said = line.sftp(
             host,
@@ -183,8 +183,8 @@ def _prepare(line: Line, host: Host, user: Account, temporary: str, content: byt
 
 def _compare(line: Line, host: Host, user: Account, temporary: str, expected: bytes, content: bytes) -> None:
     """Read the new file back, and the old one once more."""
-    with tempfile.TemporaryDirectory(prefix="maw-keys-") as folder:
-        back, now = Path(folder) / "back", Path(folder) / "now"
+    with line.scratch() as folder:
+        back, now = folder / "back", folder / "now"
         more = f"get {_quoted(_remote(user.path))} {_quoted(str(now))}"
         if _fetch(line, host, back, _remote(temporary), more) != content:
             reason = f"{temporary} did not arrive whole (is its disk full?)"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from maw.cli.workspace import create
-from maw.config import Workspace
+from maw.config import SshSettings, Workspace
 from maw.errors import DiskFull, HostKeyChanged, HostKeyUnknown, KeysError, RotationUnfinished
 from maw.transport import authorized, far, keypairs, keys, places, rotation, ssh_config
 from maw.transport.loopback import find_sshd
@@ -197,6 +197,7 @@ def test_a_hundred_rotations_killed_at_every_step_never_lock_out_of_a_notebook(
         admin = pool.submit(_kill_at_each_step, second, "admin", names, more=6)
         assert bridge.result() + admin.result() >= 100
     for cluster, notebook in notebooks:
+        assert not list(cluster.workspace.state.glob("*keys-*"))
         file = notebook.drive / "ProgramData/ssh/administrators_authorized_keys"
         entries = authorized.entries(file.read_bytes())
         assert {entry.key for entry in entries} == {cluster.key("admin"), cluster.key("bridge")}
@@ -413,7 +414,8 @@ def test_a_plan_changes_nothing_and_says_what_it_could_not_look_at(linux: tuple[
 
 def test_lost_keys_are_said_so(tmp_path: Path) -> None:
     keypairs.prepare(tmp_path)
-    changing = rotation.Rotation(tmp_path, "admin", None, [], [])  # type: ignore[arg-type]
+    line = far.Line(ssh_config.Paths(tmp_path / "c", tmp_path / "k", tmp_path / "s"), SshSettings())
+    changing = rotation.Rotation(tmp_path, "admin", line, [], [])
     with pytest.raises(KeysError, match="is not there"):
         changing.run()
     keypairs.make(tmp_path, "admin", ".previous")
