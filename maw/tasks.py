@@ -108,5 +108,6 @@ def _arguments(names: Mapping[str, click.Parameter], values: Mapping[str, Any]) 
         elif parameter.is_flag:
             options.append(max(parameter.opts, key=len))
         else:
-            options += [max(parameter.opts, key=len), str(value)]
+            for one in value if _many(parameter) else [value]:
+                options += [max(parameter.opts, key=len), str(one)]
     return [*options, "--", *words] if words else options
