@@ -18,13 +18,12 @@ from typing import TYPE_CHECKING, Any
 from _shared import figure, seconds
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from tests.fakes.windows import WindowsNotebook
-
 from maw.config import SshSettings
 from maw.topology import Host
 from maw.transport import keys, ssh_config, wsl
 from maw.transport.loopback import LoopbackSatellite
 from maw.transport.ssh import FabricTransport
+from tests.fakes.windows import WindowsNotebook
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
