@@ -350,9 +350,9 @@ class HostSilent(HostUnreachable):
 
 
 class HostKeyUnknown(TransportError):
-    """The host key of {host} is not pinned yet. `cutter trust {host}` pins it: a WSL's is read through its
-    pinned Windows, any other is compared with the fingerprint that you read on its own console
-    (`--fingerprint SHA256:…`)."""
+    """The host key of {host} is not pinned yet. Read its fingerprint on its own console, then
+    `cutter trust {host} --fingerprint SHA256:…`; that of a WSL is read through its pinned Windows:
+    `cutter trust {host}`."""
 
     exit_code = 242
 
