@@ -7,6 +7,7 @@ import io
 import json
 import os
 import platform
+import secrets
 import tarfile
 import time
 from dataclasses import dataclass
@@ -96,11 +97,18 @@ def import_(lxc: Lxc, image: Image, shared: str, folder: Path) -> None:
     """Given an image in the cache, put it into LXD. `folder` is for a file that is gone after this."""
     archive = image.archive
     os.utime(archive)
-    # The prefix is in it, so that LXD holds each lab's image as one of its own.
+    description = f"maw's lab, {shared}"
+    for one in lxc.query("/1.0/images?recursion=1"):
+        # An import that was killed leaves an image without the name that it should get.
+        if one["properties"].get("description") == description and not one["aliases"]:
+            lxc("image", "delete", one["fingerprint"])
+    # The prefix is in it, so that LXD holds each lab's image as one of its own; and so is a random word,
+    # for the daemon may still be at the import of one that was killed a moment ago.
+    properties = {"description": description, "os": "debian", "release": image.suite}
     metadata = {
         "architecture": platform.machine(),
         "creation_date": int(archive.stat().st_mtime),
-        "properties": {"description": f"maw's lab, {shared}", "os": "debian", "release": image.suite},
+        "properties": {**properties, "attempt": secrets.token_hex(8)},
     }
     data = json.dumps(metadata).encode()
     entry = tarfile.TarInfo("metadata.yaml")

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 from maw import config
@@ -80,6 +81,10 @@ def _changed(path: Path, content: bytes | None) -> Iterator[None]:
     finally:
         path.write_bytes(kept)
         path.chmod(mode)
+
+
+def _command_lines() -> list[list[str]]:
+    return [process.info["cmdline"] for process in psutil.process_iter(["cmdline"])]
 
 
 def _runs(notebook: WindowsNotebook) -> bool:
@@ -391,10 +396,11 @@ class TestLifetime:
         notebook.configure(idle_seconds=60)
         answer: list[wsl.Answer] = []
         argv = ["ssh", "-F", str(context.ssh_paths.config), "-o", "ControlPath=none", "notebook"]
-        command = [*argv, "wsl.exe -d Ubuntu -u root --exec /bin/sleep 60"]
+        command = [*argv, "wsl.exe -d Ubuntu -u root --exec /bin/sleep 61.25"]
         running = threading.Thread(target=lambda: answer.append(wsl.probe(command, 30)))
         running.start()
-        assert within(10, lambda: _runs(notebook))
+        # The instance runs a moment before the command in it; a new one would be made for that.
+        assert within(10, lambda: ["/bin/sleep", "61.25"] in _command_lines())
         begun = time.monotonic()
         notebook.sign_out()
         running.join()
