@@ -78,6 +78,39 @@ class SshSettings:
 
 
 @dataclass(frozen=True)
+class ProxmoxSettings:
+    """The Proxmox server, and the API token that maw asks it with."""
+
+    host: str = _setting("", "inventory name of the server; empty is the only host of group proxmox")
+    node: str = _setting("", "name of the node there; empty is the one that the server says it is")
+    api_port: int = _setting(8006, "port of the API", 1)
+    token_id: str = _setting("maw@pve!mirror", "API token, USER@REALM!NAME")
+    token_file: str = _setting(
+        "keys/proxmox-token",
+        "file (mode 0600 or Ansible Vault) with the token's secret; without it maw asks over SSH",
+    )
+    fingerprint: str = _setting("", "SHA-256 of the API's certificate, to be pinned")
+    ca_file: str = _setting("", "the cluster's CA, a copy of /etc/pve/pve-root-ca.pem")
+    connect_seconds: int = _setting(10, "longest time to connect", 1)
+    answer_seconds: float = _setting(60.0, "longest wait for one answer", 1)
+
+
+@dataclass(frozen=True)
+class MirrorSettings:
+    """How containers are mirrored."""
+
+    on: str = _setting("auto", "host that holds the mirrors: a name, local, or auto (the first satellite)")
+    mode: str = _setting("snapshot", "vzdump mode: snapshot, suspend or stop")
+    pool: str = _setting("", "LXD storage pool; empty is that of the default profile, or the only usable one")
+    network: str = _setting("", "LXD network or bridge of the mirrors; empty is that of the default profile")
+    compress: str = _setting("auto", "zstd between core and satellite: auto, yes or no")
+    lock_seconds: float = _setting(
+        10800.0, "longest wait for another backup of the server, or for the container's lock", 0
+    )
+    silence_seconds: float = _setting(900.0, "seconds without a byte after which a transfer is given up", 5)
+
+
+@dataclass(frozen=True)
 class Settings:
     """All settings, one attribute per section of ``maw.toml``."""
 
@@ -85,6 +118,8 @@ class Settings:
     offload: OffloadSettings = field(default_factory=OffloadSettings)
     text: TextSettings = field(default_factory=TextSettings)
     ssh: SshSettings = field(default_factory=SshSettings)
+    proxmox: ProxmoxSettings = field(default_factory=ProxmoxSettings)
+    mirror: MirrorSettings = field(default_factory=MirrorSettings)
 
 
 _SECTIONS: dict[str, type[Any]] = {
@@ -92,6 +127,8 @@ _SECTIONS: dict[str, type[Any]] = {
     "offload": OffloadSettings,
     "text": TextSettings,
     "ssh": SshSettings,
+    "proxmox": ProxmoxSettings,
+    "mirror": MirrorSettings,
 }
 # Names in the environment that are maw's but no settings.
 _RESERVED = frozenset({"MAW_WORKSPACE", "MAW_RUN"})
@@ -127,6 +164,11 @@ class Workspace:
     def keys(self) -> Path:
         """Folder of the cluster's own private keys."""
         return self.root / "keys"
+
+    @property
+    def mirrors(self) -> Path:
+        """Folder of what this machine knows of each mirror."""
+        return self.root / "mirrors"
 
     @property
     def state(self) -> Path:

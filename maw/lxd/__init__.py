@@ -1,0 +1,1 @@
+"""LXD on a host: its API through a unix socket, here or forwarded."""

@@ -1,0 +1,1 @@
+"""Proxmox: its API, and what it says of containers, tasks and archives."""
