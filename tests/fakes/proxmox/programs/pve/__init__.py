@@ -1,0 +1,1 @@
+"""What the stand-in's programs share: its state, its backups, its API."""
