@@ -1,0 +1,217 @@
+"""The API token: its secret, and the commands that make it with no more rights than it needs."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from maw import files
+from maw.errors import InvalidSetting, TokenUnusable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ROLE = "MawMirror"
+# VM.Audit: see containers and their configs. VM.Backup: back them up and see their archives.
+# Datastore.Audit and Datastore.AllocateSpace: see the storages, and let vzdump write to one.
+# Not Sys.Audit: it opens the whole configuration of the server to a token that lies on another
+# machine, and only tasks of others and the name of the local node of a cluster would need it.
+# Not VM.Config.Options either, without which the API leaves out the key env; vzdump does not.
+PRIVILEGES = {
+    "/vms": ("VM.Audit", "VM.Backup"),
+    "/storage": ("Datastore.AllocateSpace", "Datastore.Audit"),
+}
+_TOKEN_ID = re.compile(
+    r"(?P<user>[^\s:/!@\x00-\x1f\x7f]{1,50}@[A-Za-z][A-Za-z0-9._-]+)!(?P<name>[A-Za-z][A-Za-z0-9._-]+)"
+)
+_SECRET = re.compile(rb"[!-~]{8,256}")
+_VAULT = b"$ANSIBLE_VAULT;"
+_LARGEST = 65_536
+_VAULT_SECONDS = 60
+_PASSWORD_FILE = "ANSIBLE_VAULT_PASSWORD_FILE"  # noqa: S105 - a variable's name
+_MAKE = "Make one with `maw proxmox-token --apply`"
+
+
+@dataclass(frozen=True)
+class Existing:
+    """What of the token is on the server already; `separate` is whether it has rights of its own."""
+
+    role: bool = False
+    user: bool = False
+    token: bool = False
+    separate: bool = True
+
+
+def split_token_id(token_id: str) -> tuple[str, str]:
+    """Given a token's id, USER@REALM!NAME, return user and name. Raise InvalidSetting if it is none."""
+    match = _TOKEN_ID.fullmatch(token_id)
+    if match is None:
+        raise InvalidSetting(
+            path="maw.toml",
+            name="proxmox.token_id",
+            wanted="the id of an API token, USER@REALM!NAME (for example maw@pve!mirror)",
+            found=repr(token_id),
+        )
+    return match["user"], match["name"]
+
+
+def read_secret(path: Path) -> str:
+    """Given the token's file (mode 0600, or made by Ansible Vault), return the secret.
+
+    Raise TokenUnusable if it is missing, readable by others, empty, or no secret.
+    """
+    content = _read(path)
+    if content.startswith(_VAULT):
+        content = _decrypted(path)
+    secret = content.strip()
+    if not secret:
+        raise TokenUnusable(path=path, reason="it is empty", step=_MAKE)
+    if not _SECRET.fullmatch(secret):
+        raise TokenUnusable(
+            path=path,
+            reason="it holds something else than a secret on one line",
+            step="Put in the secret alone, as `pveum user token add` showed it (the value), or replace it: "
+            "`maw proxmox-token --apply --renew`",
+        )
+    return secret.decode("ascii")
+
+
+def store_secret(path: Path, secret: str) -> None:
+    """Given the token's file, put the secret there: as Ansible Vault if that is what was there, else plain.
+
+    Raise TokenUnusable if Vault fails, CannotWrite or DiskFull.
+    """
+    content = f"{secret}\n".encode("ascii")
+    if _is_vault(path):
+        content = _vault(path, ["encrypt", "--output", "-"], content)
+    files.write_atomically(path, content, mode=0o600)
+
+
+def prepare(path: Path) -> None:
+    """Given the token's file, check that a secret could be put there: one shown once is lost else.
+
+    Raise TokenUnusable, CannotWrite or DiskFull.
+    """
+    if path.is_dir():
+        raise TokenUnusable(path=path, reason="it is a folder", step="Name a file in proxmox.token_file")
+    probe = path.with_name(f".{path.name}.probe")
+    content = _vault(path, ["encrypt", "--output", "-"], b"probe\n") if _is_vault(path) else b"probe\n"
+    files.write_atomically(probe, content, mode=0o600)
+    probe.unlink()
+
+
+def pveum_commands(
+    token_id: str, existing: Existing = Existing(), *, renew: bool = False
+) -> tuple[tuple[str, ...], ...]:
+    """Given a token's id and what exists, return the commands that make or mend role, user, token, rights.
+
+    They run as root on the server. The one that makes the token prints its secret, as JSON.
+    """
+    user, name = split_token_id(token_id)
+    privileges = " ".join(sorted({one for group in PRIVILEGES.values() for one in group}))
+    commands: list[tuple[str, ...]] = [
+        ("pveum", "role", "modify" if existing.role else "add", ROLE, "--privs", privileges)
+    ]
+    if not existing.user:
+        commands.append(("pveum", "user", "add", user, "--comment", "maw mirrors containers"))
+    if existing.token and renew:
+        commands.append(("pveum", "user", "token", "remove", user, name))
+    if existing.token and not renew and not existing.separate:
+        commands.append(("pveum", "user", "token", "modify", user, name, "--privsep", "1"))
+    elif not existing.token or renew:
+        json = ("--output-format", "json")
+        commands.append(("pveum", "user", "token", "add", user, name, "--privsep", "1", *json))
+    # With privsep a token may do what both it and its user may.
+    commands += [
+        ("pveum", "acl", "modify", path, kind, who, "--roles", ROLE)
+        for path in PRIVILEGES
+        for kind, who in (("--users", user), ("--tokens", token_id))
+    ]
+    return tuple(commands)
+
+
+def shows_secret(command: tuple[str, ...]) -> bool:
+    """Given one of these commands, return whether it prints the secret."""
+    return command[:4] == ("pveum", "user", "token", "add")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            found = os.fstat(stream.fileno())
+            content = stream.read(_LARGEST + 1)
+    except FileNotFoundError as error:
+        raise TokenUnusable(path=path, reason="it is missing", step=_MAKE) from error
+    except IsADirectoryError as error:
+        raise TokenUnusable(path=path, reason="it is a folder", step=_MAKE) from error
+    except OSError as error:
+        step = "Check its owner and mode"
+        raise TokenUnusable(path=path, reason=error.strerror or str(error), step=step) from error
+    if len(content) > _LARGEST:
+        raise TokenUnusable(path=path, reason="it is too large to be a secret", step=_MAKE)
+    if not content.startswith(_VAULT) and stat.S_IMODE(found.st_mode) & 0o077:
+        mode = stat.S_IMODE(found.st_mode)
+        raise TokenUnusable(
+            path=path,
+            reason=f"others may read it (mode {mode:04o})",
+            step=f"`chmod 600 {path}`; if others use this machine, replace it too: "
+            "`maw proxmox-token --apply --renew`",
+        )
+    return content
+
+
+def _is_vault(path: Path) -> bool:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(len(_VAULT)) == _VAULT
+    except OSError:
+        # What cannot be read is no vault; whoever writes there learns why.
+        return False
+
+
+def _decrypted(path: Path) -> bytes:
+    return _vault(path, ["view", str(path)], b"")
+
+
+def _vault(path: Path, arguments: list[str], given: bytes) -> bytes:
+    """Run ansible-vault, which asks nobody: the password comes from a file."""
+    if not os.environ.get(_PASSWORD_FILE):
+        raise TokenUnusable(
+            path=path,
+            reason="it is encrypted by Ansible Vault, and no password file is named",
+            step=f"Set {_PASSWORD_FILE} to the file with its password",
+        )
+    argv = [_vault_program(), *arguments]
+    # A pager is what shows a decrypted file to people; cat hands it on.
+    environment = {**os.environ, "PAGER": "cat", "ANSIBLE_NOCOLOR": "1"}
+    try:
+        answer = subprocess.run(
+            argv,
+            input=given,
+            capture_output=True,
+            check=False,
+            timeout=_VAULT_SECONDS,
+            env=environment,
+            start_new_session=True,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        reason = f"ansible-vault did not run ({type(error).__name__})"
+        raise TokenUnusable(path=path, reason=reason, step="Check `ansible-vault --version`") from error
+    if answer.returncode != 0:
+        said = answer.stderr.decode("utf-8", "replace").strip().splitlines()
+        reason = "ansible-vault refused it: " + (said[0].rstrip(". ") if said else "it did not say why")
+        step = f"Check the password in the file that {_PASSWORD_FILE} names"
+        raise TokenUnusable(path=path, reason=reason, step=step)
+    return answer.stdout
+
+
+def _vault_program() -> str:
+    import sys
+    from pathlib import Path
+
+    beside = Path(sys.executable).parent / "ansible-vault"
+    return str(beside) if beside.exists() else "ansible-vault"
