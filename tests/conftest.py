@@ -26,6 +26,9 @@ from maw.config import Workspace
 from maw.transport import keys, wsl
 from maw.transport.loopback import LoopbackSatellite, find_sshd
 from tests.fakes.windows import WindowsNotebook
+from tests.lab.running import lab
+
+__all__ = ["lab"]
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -24,15 +24,20 @@ MAW: Mapping[str, str] = {
     "demo": "maw.cli.demo:command",
     "init": "maw.cli.init:command",
     "pipeline": "maw.cli.pipeline:pipeline",
+    "proxmox-token": "maw.cli.proxmox_token:command",
     "summarize": "maw.cli.pipeline:summarize",
 }
 CUTTER: Mapping[str, str] = {
     "doctor": "maw.cli.doctor:command",
     "keys": "maw.cli.keys:command",
+    "mirrors": "maw.cli.mirrors:mirrors",
     "nodes": "maw.cli.nodes:command",
     "offload": "maw.cli.offload:command",
     "ssh-config": "maw.cli.trust:ssh_config",
+    "start": "maw.cli.mirrors:start",
+    "sync": "maw.cli.sync:command",
     "trust": "maw.cli.trust:trust",
+    "verify": "maw.cli.mirrors:verify",
 }
 
 
@@ -93,7 +98,11 @@ def door(name: str) -> click.Command:
     if name == "maw":
         return Door("maw", MAW, "One server and spare notebooks become one small AI cluster.")
     if name == "cutter":
-        return Door("cutter", CUTTER, "Drive the cluster: its nodes, and commands that run on them.")
+        return Door(
+            "cutter",
+            CUTTER,
+            "Drive the cluster: its nodes, commands that run on them, mirrors of containers.",
+        )
     return load("maw.cli.auto:command")
 
 

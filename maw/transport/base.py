@@ -66,7 +66,7 @@ class Readable(Protocol):
 class Channel(Protocol):
     """A running command. One thread may send while another receives."""
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes | memoryview) -> None:
         """Give the command's standard input these bytes. Raise LinkLost or BrokenPipeError."""
 
     def end_input(self) -> None:

@@ -216,7 +216,7 @@ class ProcessChannel:
                     self._failure = error
                     self.stop()
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes | memoryview) -> None:
         """Give the command's standard input these bytes. Raise BrokenPipeError when it is closed."""
         pipe = self._process.stdin
         assert pipe is not None

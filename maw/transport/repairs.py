@@ -76,7 +76,7 @@ def exit_signal(channel: paramiko.Channel) -> str | None:
     return name
 
 
-def send(channel: paramiko.Channel, data: bytes) -> None:
+def send(channel: paramiko.Channel, data: bytes | memoryview) -> None:
     """Given bytes, send them all. Raise OSError or EOFError when the channel or the link is closed."""
     view = memoryview(data)
     while view:

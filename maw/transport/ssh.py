@@ -315,7 +315,7 @@ class FabricChannel:
         if not stdin:
             self.end_input()
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes | memoryview) -> None:
         """Give the command's standard input these bytes. Raise LinkLost or BrokenPipeError."""
         try:
             repairs.send(self._channel, data)
