@@ -6,9 +6,7 @@ way. The tree's own manifest is made on the far side as soon as tar is done.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import subprocess
 import threading
 import time
 from dataclasses import dataclass, field
@@ -26,6 +24,7 @@ from maw.errors import (
     UnsafeArchive,
 )
 from maw.mirror import manifest
+from maw.mirror.sending import Send
 from maw.mirror.sources import stop_channel
 from maw.mirror.tar_stream import CONFIG, TarStream
 
@@ -94,7 +93,7 @@ class Watch:
     def __init__(self, source: Source, channel: Channel, seconds: float, waiting_seconds: float) -> None:
         self.expired = False
         self._source, self._channel = source, channel
-        self._seconds, self._waiting = seconds, waiting_seconds
+        self.seconds, self._waiting = seconds, waiting_seconds
         self._last = time.monotonic()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -105,11 +104,11 @@ class Watch:
 
     def _run(self) -> None:
         while not self._over.wait(1.0):
-            limit = self._waiting if self._source.waiting() else self._seconds
+            limit = self._waiting if self._source.waiting() else self.seconds
             if time.monotonic() - self._last > limit:
                 self.expired = True
+                self._source.interrupt()
                 self._channel.stop()
-                self._source.stop()
                 return
 
     def __enter__(self) -> Watch:
@@ -153,12 +152,7 @@ def load(
     listing = Listing(channel, reading.folder / "tree.lines")
     try:
         with Watch(reading.source, channel, silence_seconds, waiting_seconds) as watch:
-            try:
-                _pump(reading, channel, listing, watch, progress, compress=compress)
-            except (MawError, OSError) as error:
-                if watch.expired:
-                    raise _silent(reading, silence_seconds) from error
-                raise
+            _watched(reading, channel, listing, watch, progress, compress=compress)
             transferred = time.monotonic()
             progress.stage("comparing")
             listing.join()
@@ -179,6 +173,20 @@ def load(
     )
 
 
+def _watched(
+    reading: Reading, channel: Channel, listing: Listing, watch: Watch, progress: Progress, *, compress: bool
+) -> None:
+    """Move the stream; of a transfer that was given up say that, and not what came of ending it."""
+    try:
+        _pump(reading, channel, listing, watch, progress, compress=compress)
+    except (MawError, OSError) as error:
+        if watch.expired:
+            raise _silent(reading, watch.seconds) from error
+        raise
+    if watch.expired:
+        raise _silent(reading, watch.seconds)
+
+
 def _silent(reading: Reading, seconds: float) -> MirrorError:
     return MirrorError(
         name=reading.source.name,
@@ -191,22 +199,27 @@ def _pump(
     reading: Reading, channel: Channel, listing: Listing, watch: Watch, progress: Progress, *, compress: bool
 ) -> None:
     """Move the stream. An end of tar on the far side is told by its own words, not as a broken pipe."""
-    with _sink(channel, compress=compress) as send:
-        try:
-            _copy(reading, send, watch, progress)
-        except (BrokenPipeError, LinkLost) as error:
-            # The far side ended first, and says why; else it was the link.
-            listing.join()
-            if listing.first is None:
-                if isinstance(error, LinkLost):
-                    raise
-                channel.finish()
-            return
+    send = Send(channel, compress=compress)
+    try:
+        _copy(reading, send, watch, progress)
+        send.close()
+    except (BrokenPipeError, LinkLost) as error:
+        send.kill()
+        # The far side ended first, and says why; else it was the link.
+        listing.join()
+        if listing.first is None:
+            if isinstance(error, LinkLost):
+                raise
+            channel.finish()
+        return
+    except BaseException:
+        send.kill()
+        raise
     reading.finish()
     channel.end_input()
 
 
-def _copy(reading: Reading, send: _Send, watch: Watch, progress: Progress) -> None:
+def _copy(reading: Reading, send: Send, watch: Watch, progress: Progress) -> None:
     source, stream = reading.source, reading.stream
     for piece in reading.held:
         send(piece)
@@ -222,63 +235,6 @@ def _copy(reading: Reading, send: _Send, watch: Watch, progress: Progress) -> No
             done = source.position() or stream.total
             progress.moved(done, source.size, stream.total, stream.found.members)
     progress.moved(source.position() or stream.total, source.size, stream.total, stream.found.members)
-
-
-class _Send:
-    """Sends pieces to the far side, plain or through zstd."""
-
-    def __init__(self, channel: Channel, process: subprocess.Popen[bytes] | None) -> None:
-        self._channel, self._process = channel, process
-        self.failure: Exception | None = None
-
-    def __call__(self, piece: memoryview | bytes) -> None:
-        if self._process is None:
-            self._channel.send(piece)
-            return
-        if self.failure is not None:
-            raise self.failure
-        assert self._process.stdin is not None
-        self._process.stdin.write(piece)
-
-    def relay(self) -> None:
-        """Carry what zstd makes to the far side; runs on a thread of its own."""
-        assert self._process is not None
-        assert self._process.stdout is not None
-        try:
-            while data := self._process.stdout.read1(1 << 18):  # type: ignore[attr-defined]
-                self._channel.send(data)
-        except (MawError, OSError) as error:
-            self.failure = error
-            self._process.kill()
-
-
-@contextlib.contextmanager
-def _sink(channel: Channel, *, compress: bool) -> Any:
-    if not compress:
-        yield _Send(channel, None)
-        return
-    argv = ["zstd", "-1", "--quiet", "--threads=0", "--stdout"]
-    with subprocess.Popen(
-        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
-    ) as zstd:
-        send = _Send(channel, zstd)
-        relay = threading.Thread(target=send.relay, daemon=True)
-        relay.start()
-        try:
-            yield send
-            assert zstd.stdin is not None
-            zstd.stdin.close()
-            relay.join()
-        except BrokenPipeError:
-            relay.join()
-            raise send.failure or LinkLost(host="zstd", reason="it was killed") from None
-        except BaseException:
-            zstd.kill()
-            raise
-        if send.failure is not None:
-            raise send.failure
-        if zstd.wait() != 0:
-            raise LinkLost(host="this machine", reason=f"zstd ended with {zstd.returncode}")
 
 
 class Listing(threading.Thread):

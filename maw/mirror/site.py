@@ -11,6 +11,7 @@ from maw.errors import LxdError, NoLxd, NoPool
 from maw.lxd.client import Lxd
 from maw.mirror import plan
 from maw.mirror.mapping_model import Bridge, Target
+from maw.transport.local import LOCAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -126,7 +127,8 @@ def site(
 
 def _check(facts: dict[str, Any], host: str) -> None:
     if not facts["root"]:
-        raise LxdError(host=host, reason="we are not root there", step="Set ansible_user: root for that host")
+        step = "Run this as root" if host == LOCAL else "Set ansible_user: root for that host"
+        raise LxdError(host=host, reason="we are not root there", step=step)
     if facts["lxd_dir"] is None:
         looked = ", ".join(facts["looked"])
         step = "Install it (`apt install lxd`, or `snap install lxd`) and run `lxd init`"

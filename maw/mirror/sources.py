@@ -61,6 +61,9 @@ class Source(Protocol):
     def finish(self, tar_bytes: int) -> None:
         """Say that the stream was read to its end. Raise ArchiveIncomplete if it was not whole."""
 
+    def interrupt(self) -> None:
+        """Make `read` end, from another thread."""
+
     def stop(self) -> None:
         """Let go of it, wherever it stands."""
 
@@ -210,6 +213,11 @@ class LocalArchive:
                 "no log of vzdump lies beside the archive, so that its count of bytes could not be compared"
             )
 
+    def interrupt(self) -> None:
+        """Make `read` end: a plain file's does by itself."""
+        if self._unpacker is not None:
+            self._unpacker.process.kill()
+
     def stop(self) -> None:
         """Close the file."""
         if self._unpacker is not None:
@@ -316,6 +324,10 @@ class NodeArchive:
             self.notes.append(
                 "no log of vzdump lies beside the archive, so that its count of bytes could not be compared"
             )
+
+    def interrupt(self) -> None:
+        """Make `read` end."""
+        self._channel.stop()
 
     def stop(self) -> None:
         """Stop reading it."""

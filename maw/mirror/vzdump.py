@@ -124,6 +124,10 @@ class VzdumpStream:
                 raise self._refusal()
             self.notes.append(f"the container does not run, so that vzdump took mode {taken}")
 
+    def interrupt(self) -> None:
+        """Make `read` end."""
+        self._channel.stop()
+
     def stop(self) -> None:
         """Stop the backup; vzdump lets the container go on and removes its snapshot."""
         if self._ending is None:

@@ -47,7 +47,7 @@ def test_an_unknown_verb_is_refused_with_the_nearest(
 ) -> None:
     answer = maw_command(given)
     assert (answer.returncode, answer.stdout) == (2, b"")
-    said = re.search(rf"There is no verb '{given}'\. Did you mean '(\w+)'\?", answer.stderr.decode())
+    said = re.search(rf"There is no verb '{given}'\. Did you mean '([\w-]+)'\?", answer.stderr.decode())
     assert said is not None, answer.stderr
     assert said.group(1) in MAW
     assert nearest in (None, said.group(1))

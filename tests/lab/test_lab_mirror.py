@@ -62,7 +62,7 @@ def done(*arguments: str) -> str:
 
 
 def test_sync_and_start_and_the_mirror_answers_with_the_sources_files(
-    lab: RunningLab, lab_workspace: Path, container: int
+    lab: RunningLab, lab_workspace: Path, container: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = f"t-{container}"
     where = ("--on", "notebook-wsl")
@@ -83,6 +83,8 @@ def test_sync_and_start_and_the_mirror_answers_with_the_sources_files(
         )
         assert answer.stdout.decode() == "สวัสดีจาก Proxmox 🙂\n"
         lab.ssh("notebook-wsl", "lxc", "stop", "--force", name)
+        # Through zstd this time, as from a server with more processors.
+        monkeypatch.setenv("MAW_MIRROR_COMPRESS", "yes")
         again = json.loads(done("sync", str(container), "--name", name, *where, "--mode", "stop", "--json"))
         assert (again["generation"], again["replaced"]) == (2, True)
         assert json.loads(done("verify", name, *where, "--json"))["count"] == 0

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import pytest
+
     from tests.mirror.conftest import Cutter, LocalLxd, ProxmoxServer
 
 
@@ -84,3 +87,30 @@ def test_what_cannot_be_mirrored_is_said_before_anything_is_made(
     for name in ("a.b", "../x", "", "$(id)", "x" * 80, "-x", "123"):
         cutter("sync", "101", "--on", "local", f"--name={name}", code=2)
     assert lxd.instances() == {}
+
+
+def test_a_locked_container_is_waited_for_and_then_reported(
+    pve: ProxmoxServer, lxd: LocalLxd, cutter: Cutter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pve.node.add_container(101, running=True, extra=["lock: backup"])
+    monkeypatch.setenv("MAW_MIRROR_LOCK_SECONDS", "1")
+    said = cutter("sync", "101", "--name", lxd.name(), "--on", "local", "--mode", "stop", code=96)
+    assert "locked (backup)" in said
+    assert lxd.instances() == {}
+
+
+def test_of_two_syncs_of_one_mirror_the_second_does_not_disturb_the_first(
+    pve: ProxmoxServer, lxd: LocalLxd, cutter: Cutter
+) -> None:
+    pve.node.add_container(101, running=True)
+    # About 20 seconds, longer than the second waits.
+    pve.node.fault("slow", 130_000)
+    sync = ("sync", "101", "--name", lxd.name(), "--on", "local", "--mode", "stop")
+    first = cutter.start(*sync)
+    deadline = time.monotonic() + 60
+    while lxd.name("m") + "-maw-new" not in lxd.instances() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert "Another sync" in cutter(*sync, code=76)
+    _, said = first.communicate(timeout=120)
+    assert first.returncode == 0, said.decode()
+    assert set(lxd.instances()) == {lxd.name()}
