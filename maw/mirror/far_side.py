@@ -21,7 +21,8 @@ from maw.mirror import far_edit, far_lxd, far_walk
 from maw.mirror.entries import Ids
 
 _SOCKETS = ("/var/lib/lxd", "/var/snap/lxd/common/lxd")
-_LOCKS = "/run/lock/maw-mirror"
+# Only root may write to /run: nobody else can hold a lock there.
+_LOCKS = "/run/maw-mirror"
 _RUN = "MAW_RUN"
 # Kept of what tar says.
 _MOST_SAID = 1 << 14
