@@ -8,14 +8,16 @@ import os
 import re
 import shutil
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from maw.cli.show import say, style
 from maw.errors import Misuse, printable
+from maw.mirror.model import FRESH, LATEST, MODES, STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,12 +29,11 @@ if TYPE_CHECKING:
     from maw.mirror.run import Wish
     from maw.mirror.site import Site
     from maw.mirror.sources import Source
+    from maw.proxmox.client import Proxmox
     from maw.topology import Host
+    from maw.transport.base import Transport
 
 _FILE = re.compile(r"vzdump-lxc-(\d{3,9})-\d{4}_\d\d_\d\d-")
-# The sources for which the server makes a new backup; the first is the default.
-STREAM = "stream"
-_FRESH = (STREAM, "new")
 # Beyond that many processors, compressing does not slow the copy down.
 _SPARE_CORES = 2
 
@@ -51,9 +52,7 @@ _SPARE_CORES = 2
 )
 @click.option("--name", metavar="NAME", help="Name of the mirror; mirror-VMID if not given.")
 @click.option("--on", metavar="HOST", help="Host that holds it: a name, local, or auto.")
-@click.option(
-    "--mode", type=click.Choice(["snapshot", "suspend", "stop"]), help="How the container is kept still."
-)
+@click.option("--mode", type=click.Choice(MODES), help="How the container is kept still.")
 @click.option("--privileged", is_flag=True, help="Let a privileged container stay so.")
 @click.option(
     "--dry-run", is_flag=True, help="Show what each key of its config would become; change nothing."
@@ -75,6 +74,7 @@ def command(
     The mirror is stopped, does not start by itself, and has a network card of its own. One that was
     there stays as it is until the new one is proven equal to its source. `cutter start` starts it.
     """
+    from maw.cli import sites
     from maw.cli.workspace import current
 
     if archive is not None and (kind or mode):
@@ -83,13 +83,13 @@ def command(
         )
     context = current()
     wish = _wish(context, vmid, archive, kind, name, mode, privileged)
-    host = _host(context, on)
+    host = sites.pick(context, on)
     if dry_run:
         _dry_run(context, wish, archive, host, as_json=as_json)
         return
     with _progress() as progress:
         report = _sync(context, wish, archive, kind or STREAM, host, progress)
-    _remember(context, report)
+    sites.remember(context, report)
     if as_json:
         click.echo(json.dumps(report.as_json(), ensure_ascii=False))
     else:
@@ -113,14 +113,14 @@ def _wish(
     if (vmid is None) == (archive is None):
         raise Misuse(reason="Name either a container, `cutter sync 101`, or an archive, --archive FILE.")
     taken = mode or settings.mode
-    if taken not in ("snapshot", "suspend", "stop"):
+    if taken not in MODES:
         raise Misuse(reason=f"mirror.mode in maw.toml cannot be {taken}. Choose snapshot, suspend or stop.")
     number = None
     if vmid is not None:
         number = check_vmid(vmid)
         source, default = f"container {number}", f"mirror-{number}"
-        if kind not in (None, *_FRESH):
-            source += f" ({kind} archive)" if kind == "latest" else f" ({kind})"
+        if kind not in (None, *FRESH):
+            source += f" ({kind} archive)" if kind == LATEST else f" ({kind})"
     else:
         assert archive is not None
         found = _FILE.search(archive.name)
@@ -131,17 +131,11 @@ def _wish(
         name=check_name(name if name is not None else default),
         source=source,
         vmid=number,
-        mode=taken if archive is None and kind in (None, *_FRESH) else None,
+        mode=taken if archive is None and kind in (None, *FRESH) else None,
         privileged=privileged,
         silence_seconds=settings.silence_seconds,
         waiting_seconds=settings.lock_seconds + 60,
     )
-
-
-def _host(context: Context, on: str | None) -> Host | None:
-    from maw.cli.sites import pick
-
-    return pick(context, on)
 
 
 def _compress(context: Context, host: Host | None) -> bool:
@@ -165,8 +159,6 @@ def _sync(
     host: Host | None,
     progress: Progress,
 ) -> Report:
-    from dataclasses import replace
-
     from maw.cli import sites
     from maw.mirror import run
 
@@ -176,10 +168,9 @@ def _sync(
         if archive is not None:
             from maw.mirror.sources import LocalArchive
 
-            path = archive
             # A file that is none is said before anything else is looked at.
-            LocalArchive(path).stop()
-            begin: Callable[[], Source] = lambda: LocalArchive(path)  # noqa: E731 - one of two
+            LocalArchive(archive).stop()
+            begin: Callable[[], Source] = partial(LocalArchive, archive)
         else:
             proxmox, transport = stack.enter_context(sites.open_proxmox(context))
             assert wish.vmid is not None
@@ -190,21 +181,22 @@ def _sync(
 
 
 def _begin(
-    context: Context, wish: Wish, kind: str, proxmox: Any, transport: Any, progress: Progress
+    context: Context, wish: Wish, kind: str, proxmox: Proxmox, transport: Transport, progress: Progress
 ) -> Callable[[], Source]:
     from maw.mirror import origin
 
     assert wish.vmid is not None
     vmid, mode, seconds = wish.vmid, wish.mode or "", context.settings.mirror.lock_seconds
-    return lambda: origin.begin(
-        proxmox, transport, vmid, kind=kind, mode=mode, lock_seconds=seconds, tell=progress.stage
+    return partial(
+        origin.begin,
+        proxmox,
+        transport,
+        vmid,
+        kind=kind,
+        mode=mode,
+        lock_seconds=seconds,
+        tell=progress.stage,
     )
-
-
-def _remember(context: Context, report: Report) -> None:
-    from maw.cli.sites import remember
-
-    remember(context, report)
 
 
 def _dry_run(context: Context, wish: Wish, archive: Path | None, host: Host | None, *, as_json: bool) -> None:

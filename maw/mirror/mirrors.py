@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maw.errors import LinkLost, LxdError, MirrorDiffers, UnknownMirror
+from maw.errors import LxdError, MirrorDiffers, UnknownMirror
 from maw.files import sha256_of
 from maw.mirror import load, manifest, plan, run
 from maw.mirror.model import Checked, Mirror
@@ -176,7 +176,4 @@ def _list(site: Site, one: Instance, path: Path) -> None:
     listing = load.Listing(channel, path)
     listing.join()
     channel.finish()
-    if listing.first is None or not listing.whole:
-        if listing.first is not None and "error" in listing.first:
-            raise site.far.failure(listing.first)
-        raise LinkLost(host=site.host, reason="the list of the mirror's files was cut off")
+    listing.check(site, one.name, b"".join(stderr))

@@ -14,6 +14,10 @@ SYNC_SCHEMA = "maw.sync/1"
 MIRRORS_SCHEMA = "maw.mirrors/1"
 VERIFY_SCHEMA = "maw.verify/1"
 START_SCHEMA = "maw.start/1"
+# The modes of vzdump, and the sources of a sync; for those of FRESH the server makes a new backup.
+MODES = ("snapshot", "suspend", "stop")
+STREAM, LATEST, NEW = "stream", "latest", "new"
+FRESH = (STREAM, NEW)
 
 
 class Progress(Protocol):

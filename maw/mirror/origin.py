@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from maw.errors import ContainerLocked, MirrorError, ModeRefused
+from maw.mirror.model import FRESH, LATEST, STREAM
 from maw.mirror.sources import NodeArchive
 from maw.mirror.vzdump import VzdumpStream
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from maw.proxmox.client import Proxmox
     from maw.transport.base import Transport
 
-STREAM, LATEST, NEW = "stream", "latest", "new"
 _POLL_SECONDS = 2.0
 _STEP = (
     "Choose --mode suspend (a short pause) or --mode stop, or move its volumes to storage that has snapshots"
@@ -39,7 +39,7 @@ def begin(
 
     Raise ContainerLocked, ModeRefused, MirrorError, ProxmoxError or TransportError.
     """
-    if kind not in (STREAM, NEW):
+    if kind not in FRESH:
         return _archive(proxmox, transport, vmid, kind)
     running = _unlocked(proxmox, vmid, lock_seconds, tell)
     if mode == "snapshot" and running:

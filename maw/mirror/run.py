@@ -6,7 +6,6 @@ import base64
 import contextlib
 import datetime
 import gzip
-import hashlib
 import json
 import shutil
 import tempfile
@@ -88,8 +87,7 @@ def sync(site: Site, wish: Wish, begin: Callable[[], Source], *, work: Path, pro
 @contextlib.contextmanager
 def locked(site: Site, name: str) -> Iterator[None]:
     """Hold the lock of a mirror, on the site itself. Raise MirrorBusy if another has it."""
-    word = hashlib.sha256(f"{site.socket}\0{name}".encode()).hexdigest()[:32]
-    with site.far.held(word, _LOCK_SECONDS) as held:
+    with site.far.held(site.lock(name), _LOCK_SECONDS) as held:
         if not held:
             raise MirrorBusy(
                 name=name, host=site.host, reason=f"its lock was not free within {_LOCK_SECONDS:.0f} s"
@@ -166,13 +164,12 @@ class _Sync:
 
     def _load(self) -> Loaded:
         self.progress.stage("copying")
-        word = hashlib.sha256(f"{self.site.socket}\0{self.wish.name}".encode()).hexdigest()[:32]
         return load.load(
             self.reading,
             self.site,
             self._new,
-            lock=word,
-            compress=self.wish.compress,
+            lock=self.site.lock(self.wish.name),
+            compress=self.wish.compress and self.site.unpacks,
             silence_seconds=self.wish.silence_seconds,
             waiting_seconds=self.wish.waiting_seconds,
             progress=self.progress,
@@ -243,6 +240,8 @@ class _Sync:
 
     def _notes(self) -> list[str]:
         notes = list(self.reading.source.notes)
+        if self.wish.compress and not self.site.unpacks:
+            notes.append(f"zstd is not installed on {self.site.host}, so that the archive was sent as it is")
         found = self.reading.stream.found
         if found.highest_id > _IDS:
             shown = found.highest_path.decode("utf-8", "replace")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from maw.errors import LxdError, NoLxd, NoPool
+from maw.files import sha256_of
 from maw.lxd.client import Lxd
 from maw.mirror import plan
 from maw.mirror.mapping_model import Bridge, Target
@@ -36,6 +37,8 @@ class Site:
     pool: str
     target: Target
     storage: str
+    # Whether zstd is installed there.
+    unpacks: bool
 
     @property
     def host(self) -> str:
@@ -52,6 +55,10 @@ class Site:
     def root(self, name: str) -> str:
         """Given an instance, return the folder of its tree there."""
         return f"{self.volume(name)}/rootfs"
+
+    def lock(self, mirror: str) -> str:
+        """Given a mirror's name, return that of its lock: one for each mirror of each LXD there."""
+        return sha256_of(f"{self.socket}\0{mirror}")[:32]
 
     def instances(self) -> list[Instance]:
         """Return all instances there."""
@@ -122,7 +129,7 @@ def site(
             bridge=_bridge(lxd, network, profile),
         )
         storage = f"/proc/{server}/root{folder}/storage-pools/{name}/containers"
-        yield Site(far, lxd, socket, name, target, storage)
+        yield Site(far, lxd, socket, name, target, storage, bool(facts["programs"]["zstd"]))
 
 
 def _check(facts: dict[str, Any], host: str) -> None:

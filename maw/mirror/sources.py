@@ -20,7 +20,7 @@ from maw.errors import ArchiveIncomplete, CannotRead, MawError, MirrorError, Not
 from maw.mirror import vzdump_log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from maw.transport.base import Channel, Transport
 
@@ -342,11 +342,10 @@ def _log_there(transport: Transport, path: str) -> str | None:
     return answer.stdout.decode("utf-8", "replace") if answer.ok else None
 
 
-def stop_channel(channel: Channel, drop: Callable[[], None] | None = None) -> None:
+def stop_channel(channel: Channel) -> None:
     """Given a running command, stop it and take its end; what it still says does not matter."""
     with contextlib.suppress(MawError, OSError, ValueError):
         channel.stop()
         while channel.receive():
-            if drop is not None:
-                drop()
+            pass
         channel.finish()

@@ -13,7 +13,6 @@ from maw.mirror.sources import stop_channel
 if TYPE_CHECKING:
     from maw.transport.base import Channel, Ending, Transport
 
-MODES = ("snapshot", "suspend", "stop")
 # Kept of the log: a container with a thousand mount points says less.
 _MOST_LOG = 1 << 20
 _WAITING = "trying to get global lock - waiting"

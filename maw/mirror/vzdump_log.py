@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _TOTAL = re.compile(r"Total bytes written: (\d+)")
-_EXCLUDED = re.compile(r"excluding (\S+) mount point (\S+) \('(.*?)'\) from backup(?: \((.*)\))?")
 _FAILED = re.compile(r"ERROR: (?:Backup of VM \d+ failed - )?(.*)")
 _SUFFIX = re.compile(r"\.tar(\.(zst|gz|lzo))?$")
 _MODE = re.compile(r"backup mode: (\w+)")
@@ -55,11 +54,6 @@ def mode(text: str) -> str | None:
     """Given a log, return the mode that was taken in the end."""
     found = _MODE.findall(text)
     return found[-1] if found else None
-
-
-def excluded(text: str) -> list[tuple[str, str, str]]:
-    """Given a log, return the mount points left out: name, path, why."""
-    return [(name, path, why or kind) for kind, name, path, why in _EXCLUDED.findall(text)]
 
 
 def failure(text: str) -> str | None:

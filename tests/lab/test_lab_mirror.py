@@ -87,6 +87,16 @@ def test_sync_and_start_and_the_mirror_answers_with_the_sources_files(
         monkeypatch.setenv("MAW_MIRROR_COMPRESS", "yes")
         again = json.loads(done("sync", str(container), "--name", name, *where, "--mode", "stop", "--json"))
         assert (again["generation"], again["replaced"]) == (2, True)
+        lab.ssh("notebook-wsl", "mv", "/usr/bin/zstd", "/usr/bin/zstd.away")
+        try:
+            plain = json.loads(
+                done("sync", str(container), "--name", name, *where, "--mode", "stop", "--json")
+            )
+        finally:
+            lab.ssh("notebook-wsl", "mv", "/usr/bin/zstd.away", "/usr/bin/zstd")
+        assert (plain["generation"], plain["differences"]) == (3, 0)
+        assert any("zstd is not installed on notebook-wsl" in note for note in plain["notes"])
+        assert not any("zstd" in note for note in again["notes"])
         assert json.loads(done("verify", name, *where, "--json"))["count"] == 0
         listed = json.loads(done("mirrors", "--json"))["mirrors"]
         assert [one["vmid"] for one in listed if one["name"] == name] == [container]
