@@ -10,7 +10,7 @@ rm -f "$root/var/lib/dbus/machine-id" "$root/etc/hostname" "$root/etc/resolv.con
 
 # What a container cannot or need not do, so that "systemctl is-system-running" is "running".
 for unit in systemd-networkd-wait-online.service systemd-binfmt.service systemd-journald-audit.socket systemd-resolved.service \
-    systemd-timesyncd.service apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer \
+    apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer \
     fstrim.timer e2scrub_reap.service sys-kernel-debug.mount sys-kernel-tracing.mount sys-kernel-config.mount \
     sys-fs-fuse-connections.mount modprobe@.service getty.target console-getty.service; do
   ln -sf /dev/null "$root/etc/systemd/system/$unit"
