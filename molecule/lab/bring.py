@@ -73,7 +73,7 @@ def _contents(lab: Lab, subnet: str, keys: Mapping[str, str]) -> dict[str, dict[
     for one in lab.machines:
         found[one.name] = machine.files(lab, one, subnet, keys)
         if one.role == names.NOTEBOOK:
-            found[one.name] |= windows.files(lab, subnet, keys)
+            found[one.name] |= windows.files(lab, subnet, keys, bare=one.bare)
     return found
 
 
@@ -83,6 +83,8 @@ def _write(place: Place, lxc: Lxc, subnet: str) -> bool:
     host_keys = {}
     for one in lab.machines:
         path = workspace.linux_host_key()
+        if one.bare:
+            continue
         if one.role == names.NOTEBOOK:
             host_keys[one.host] = lxc.execute(one.instance, "cat", windows.HOST_KEY).decode()
             host_keys[one.wsl] = lxc.execute(one.instance, "cat", path).decode()
@@ -96,9 +98,14 @@ def _write(place: Place, lxc: Lxc, subnet: str) -> bool:
 
 
 def _questions(state: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Given what state.json says, return what each host is asked, to see that it answers."""
+    """Given what state.json says, return what each host is asked, to see that it answers.
+
+    A bare notebook lets nobody in.
+    """
     asked = {}
     for one in state["machines"].values():
+        if one.get("bare"):
+            continue
         asked[one.get("wsl", one["host"])] = ["systemctl", "is-system-running", "--wait"]
         if "wsl" in one:
             asked[one["host"]] = ["ver"]

@@ -26,6 +26,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--only", action="append", default=[], metavar="MACHINE", help="only this one; repeatable"
     )
+    parser.add_argument(
+        "--bare",
+        action="append",
+        default=[],
+        metavar="NOTEBOOK",
+        help="it gets no key and no WSL",
+    )
     parser.add_argument("--install", action="store_true", help="install what is missing (needs root)")
     parser.add_argument("--root", type=Path, default=ROOT, help="where workspaces and states lie")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -36,7 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Given the arguments, do what they say; return the exit code."""
     given = _parser().parse_args(arguments)
     try:
-        lab = Lab(given.prefix, given.root.resolve() / given.prefix, given.satellites, tuple(given.only))
+        folder = given.root.resolve() / given.prefix
+        lab = Lab(given.prefix, folder, given.satellites, tuple(given.only), tuple(given.bare))
         if given.verb == "up":
             install.require(do=given.install)
             result = bring.up(lab)

@@ -87,14 +87,18 @@ def files(lab: Lab, machine: Machine, subnet: str, keys: Mapping[str, str]) -> d
         "etc/systemd/system/lab-network.service": network,
         "etc/tmpfiles.d/maw-lab.conf": "d /run/sshd 0755 root root -\n",
     }
-    if machine.role == names.NOTEBOOK:
+    key = None
+    if machine.bare:
+        del texts["etc/tmpfiles.d/maw-lab.conf"]
+    elif machine.role == names.NOTEBOOK:
         key = f"restrict,pty,port-forwarding {keys['bridge']}\n"
         texts["etc/ssh/sshd_config.d/10-bridge.conf"] = _SSHD_OF_WSL
         texts[f"{LIBRARY}/lxd.yaml"] = json.dumps(_NESTED, indent=1)
     else:
         key = f"{keys['admin']}\n"
     found = {name: File(text.encode()) for name, text in texts.items()}
-    found["root/.ssh/authorized_keys"] = File(key.encode(), 0o600)
+    if key is not None:
+        found["root/.ssh/authorized_keys"] = File(key.encode(), 0o600)
     found[f"{LIBRARY}/setup.sh"] = File(_SETUP.read_bytes(), 0o755)
     return found
 

@@ -33,6 +33,8 @@ class Machine:
     instance: str
     role: str
     number: int
+    # A notebook as it comes from the shop: no key of ours, nothing of maw, no WSL.
+    bare: bool = False
 
     @property
     def host(self) -> str:
@@ -57,6 +59,7 @@ class Lab:
     folder: Path
     satellites: int = 1
     only: tuple[str, ...] = ()
+    bare: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not _PREFIX.fullmatch(self.prefix):
@@ -65,10 +68,12 @@ class Lab:
             )
         if not 0 <= self.satellites <= _MOST_SATELLITES:
             raise LabError(f"{self.satellites} satellites are not possible. Take 0 to {_MOST_SATELLITES}.")
-        unknown = sorted(set(self.only) - {machine.name for machine in self._all()})
+        unknown = sorted({*self.only, *self.bare} - {machine.name for machine in self._all()})
         if unknown:
             known = ", ".join(machine.name for machine in self._all())
             raise LabError(f"no machine of this lab is called {', '.join(unknown)}. There are {known}.")
+        if wrong := sorted({CORE, PVE} & set(self.bare)):
+            raise LabError(f"{', '.join(wrong)} cannot be bare: that is for notebooks.")
 
     @property
     def machines(self) -> tuple[Machine, ...]:
@@ -83,7 +88,7 @@ class Lab:
         return found
 
     def _machine(self, name: str, role: str, number: int) -> Machine:
-        return Machine(name, f"{self.prefix}-{name}", role, number)
+        return Machine(name, f"{self.prefix}-{name}", role, number, name in self.bare)
 
     @property
     def shared(self) -> str:

@@ -7,7 +7,7 @@ systemctl enable --quiet lab-network.service
 systemctl restart lab-network.service
 hostname -F /etc/hostname
 ssh-keygen -q -A
-systemd-tmpfiles --create /etc/tmpfiles.d/maw-lab.conf
+[ "$1" = bare ] || systemd-tmpfiles --create /etc/tmpfiles.d/maw-lab.conf
 
 plain_linux() {
   systemctl enable --quiet ssh.service
@@ -50,7 +50,7 @@ wsl_side() {
 
 windows_side() {
   python3 -I /opt/windows/programs/machine.py install /var/lib/windows --account you \
-    --name "$(cat /etc/hostname)" --distro Ubuntu --port 22
+    --name "$(cat /etc/hostname)" --distro Ubuntu --port 22 "$@"
   # A new account is locked, which an sshd without PAM takes for "may not log in", also with a key.
   usermod --password '*' you
   systemctl enable --quiet windows-sshd.service
@@ -63,7 +63,9 @@ case $1 in
     wsl_side
     windows_side
     nested_lxd ;;
-  *) echo "usage: setup.sh core|pve|notebook" >&2; exit 2 ;;
+  # Nothing of ours is there: what a satellite needs, maw itself brings.
+  bare) windows_side --bare ;;
+  *) echo "usage: setup.sh core|pve|notebook|bare" >&2; exit 2 ;;
 esac
 
 state=$(systemctl is-system-running --wait) || { systemctl --failed --no-legend --plain >&2; exit 1; }

@@ -23,14 +23,19 @@ HOST_KEY = f"/{_SSH}/ssh_host_ed25519_key.pub"
 _KINDS = {".py", ".sh", ".c"}
 
 
-def files(lab: Lab, subnet: str, keys: Mapping[str, str]) -> dict[str, File]:
-    """Given the lab, the network and the public keys by purpose, return the files of a notebook's Windows."""
+def files(lab: Lab, subnet: str, keys: Mapping[str, str], *, bare: bool = False) -> dict[str, File]:
+    """Given the lab, the network and the public keys by purpose, return the files of a notebook's Windows.
+
+    A bare one lets no key in.
+    """
     found = {
         f"{_PROGRAMS}/{path.relative_to(_SOURCE)}": File(path.read_bytes(), 0o755)
         for path in sorted(_SOURCE.rglob("*"))
         if path.suffix in _KINDS
     }
     found[f"etc/systemd/system/{_UNIT}"] = File((_SOURCE / _UNIT).read_bytes())
+    if bare:
+        return found
     core = [machine.address(subnet) for machine in lab.machines if machine.role == names.CORE]
     # This machine plays the core too: `make lab` is run on it.
     allowed = ",".join([names.gateway(subnet), *core])

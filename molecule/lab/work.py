@@ -168,7 +168,8 @@ class Work:
         unpack = ("tar", "--extract", "--file=-", "--directory=/", "--no-same-owner", "--touch")
         self.lxc.execute(instance, *unpack, stdin=machine.archive(found))
         script = f"/{machine.LIBRARY}/setup.sh"
-        self.lxc.execute(instance, "/bin/sh", script, one.role, seconds=_SETUP_SECONDS)
+        role = "bare" if one.bare else one.role
+        self.lxc.execute(instance, "/bin/sh", script, role, seconds=_SETUP_SECONDS)
         # Last: what was interrupted before is done again.
         self.lxc("config", "set", instance, f"{plan.CONTENT}={machine.content(found)}")
 

@@ -141,8 +141,14 @@ def describe(lab: Lab, subnet: str, lxd: Path, own: bool) -> dict[str, Any]:
     }
 
 
-def _shown(machine: Machine, subnet: str) -> dict[str, str]:
-    shown = {"instance": machine.instance, "host": machine.host, "address": machine.address(subnet)}
+def _shown(machine: Machine, subnet: str) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "instance": machine.instance,
+        "host": machine.host,
+        "address": machine.address(subnet),
+    }
+    if machine.bare:
+        shown["bare"] = True
     return {**shown, "wsl": machine.wsl} if machine.role == names.NOTEBOOK else shown
 
 
