@@ -86,10 +86,10 @@ def _write(place: Place, lxc: Lxc, subnet: str) -> bool:
         if one.bare:
             continue
         if one.role == names.NOTEBOOK:
-            host_keys[one.host] = lxc.execute(one.instance, "cat", windows.HOST_KEY).decode()
-            host_keys[one.wsl] = lxc.execute(one.instance, "cat", path).decode()
+            host_keys[one.host] = lxc.read(one.instance, windows.HOST_KEY).decode()
+            host_keys[one.wsl] = lxc.read(one.instance, path).decode()
         else:
-            host_keys[one.host] = lxc.execute(one.instance, "cat", path).decode()
+            host_keys[one.host] = lxc.read(one.instance, path).decode()
     changed = workspace.write_text(space.inventory / "hosts.yml", workspace.inventory(lab, subnet))
     changed |= workspace.pin(space, host_keys)
     # Always: whoever used this workspace with other settings has left another config there.

@@ -55,7 +55,7 @@ def test_windows_and_wsl_have_different_host_keys_and_both_are_pinned(lab):
     lines = [line.split() for line in (lab.workspace / "known_hosts").read_text("utf-8").splitlines()]
     pinned = {words[0]: words[2] for words in lines}
     assert len(set(pinned.values())) == len(pinned) == len(lab.hosts) + len(_notebooks(lab))
-    inside = lab.run("lxc", "exec", _instance(lab), "--", "cat", "/etc/ssh/ssh_host_ed25519_key.pub")
+    inside = lab.run("lxc", "file", "pull", f"{_instance(lab)}/etc/ssh/ssh_host_ed25519_key.pub", "-")
     assert inside.stdout.split()[1].decode() == pinned[WSL]
 
 
@@ -176,8 +176,7 @@ def test_a_container_runs_inside_the_wsl(lab):
     try:
         made = lab.ssh(WSL, "lxc", "launch", "busybox", name, "--quiet", "</dev/null")
         assert made.returncode == 0, made.stderr
-        inside = lab.ssh(WSL, "lxc", "exec", name, "--", "hostname")
-        assert inside.stdout.decode().strip() == name
+        assert lab.says(WSL, "lxc", "exec", name, "--", "hostname").strip() == name
         state = json.loads(lab.ssh(WSL, "lxc", "query", f"/1.0/instances/{name}").stdout)
         assert state["status"] == "Running"
     finally:

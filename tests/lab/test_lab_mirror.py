@@ -78,10 +78,8 @@ def test_sync_and_start_and_the_mirror_answers_with_the_sources_files(
         assert b"runs" in refused.stderr
         lab.ssh("pve", "pct", "stop", str(container))
         done("start", str(container), *where)
-        answer = lab.ssh(
-            "notebook-wsl", "lxc", "exec", name, "-T", "--", "/bin/busybox", "cat", "/etc/greeting"
-        )
-        assert answer.stdout.decode() == "สวัสดีจาก Proxmox 🙂\n"
+        greeting = ("lxc", "exec", name, "-T", "--", "/bin/busybox", "cat", "/etc/greeting")
+        assert lab.says("notebook-wsl", *greeting) == "สวัสดีจาก Proxmox 🙂\n"
         lab.ssh("notebook-wsl", "lxc", "stop", "--force", name)
         # Through zstd this time, as from a server with more processors.
         monkeypatch.setenv("MAW_MIRROR_COMPRESS", "yes")

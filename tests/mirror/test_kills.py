@@ -64,7 +64,7 @@ def test_kills_at_random_moments(
         process.communicate(timeout=120)
         what = f"kill {number} of {victim} after {whole:.1f} s"
         cutter("start", name, "--on", "local")
-        assert lxd.run(name, "/bin/busybox", "cat", "/etc/hostname"), what
+        assert lxd.says(name, "/bin/busybox", "cat", "/etc/hostname"), what
         lxd.lxc("stop", "--force", name)
     report = cutter.json(*sync)
     assert report["differences"] == 0

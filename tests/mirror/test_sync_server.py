@@ -24,7 +24,7 @@ def test_a_running_container_becomes_a_mirror_that_starts_with_its_files(
     assert cutter("start", lxd.name(), "--on", "local", code=80).count("--beside") == 1
     pve.node.state.set_running(101, False)
     cutter("start", lxd.name(), "--on", "local")
-    assert lxd.run(lxd.name(), "/bin/busybox", "cat", "/home/บันทึก 🙂.txt").decode() == "ข้อความ\n"
+    assert lxd.says(lxd.name(), "/bin/busybox", "cat", "/home/บันทึก 🙂.txt").decode() == "ข้อความ\n"
 
 
 def test_mode_snapshot_is_refused_and_names_the_volume_that_has_none(
