@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.fakes.playing import Player, needs_ansible
 from tests.fakes.windows import WindowsNotebook
 
 if TYPE_CHECKING:
@@ -154,3 +155,11 @@ def ask(client: Client, windows: WindowsNotebook) -> Ask:
 def ask_either(client: Client, either: WindowsNotebook) -> Ask:
     """As `ask`, with each of the parsers."""
     return _asker(client, either)
+
+
+@pytest.fixture
+def player(client: Client, tmp_path: Path) -> Player:
+    """Runs genuine Ansible plays on a notebook."""
+    needs_ansible()
+    (tmp_path / "plays").mkdir()
+    return Player(client, tmp_path / "plays")

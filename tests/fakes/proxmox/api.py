@@ -61,10 +61,11 @@ class Request:
 
 @dataclass
 class ApiServer:
-    """The HTTPS server of a node's API, on loopback, from `with` to its end."""
+    """The HTTPS server of a node's API, from `with` to its end, at `place`."""
 
     node: FakeNode
     expired: bool = False
+    place: tuple[str, int] = ("127.0.0.1", 0)
     login_seconds: float = 0.0
     requests: list[Request] = field(default_factory=list)
     asking: threading.local = field(default_factory=threading.local)
@@ -76,7 +77,7 @@ class ApiServer:
         self._secret = random.randbytes(32)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.files.certificate, self.files.key)
-        self._server = _Server(("127.0.0.1", 0), self, context)
+        self._server = _Server(self.place, self, context)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()
         return self

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from maw.transport.keys import HostKey
 from tests.fakes.windows import processes
-from tests.fakes.windows.programs import acl, instance, machine
+from tests.fakes.windows.programs import acl, defaults, instance, machine
 from tests.fakes.windows.programs.state import Machine, save_file
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ class WindowsNotebook:
         parser: str = "linux",
         account: str = "you",
         idle_seconds: float = 15,
+        bare: bool = False,
     ) -> None:
         self.folder = folder.resolve()
         self.name = name
@@ -98,6 +99,7 @@ class WindowsNotebook:
         self.port = port or _free_port(address)
         self.account = account
         self.parser = parser
+        self.bare = bare
         self._given: dict[str, Any] = {"shell": shell, "idle_seconds": idle_seconds}
         self._first: dict[str, Any] = {}
         self._process: subprocess.Popen[bytes] | None = None
@@ -146,7 +148,8 @@ class WindowsNotebook:
             raise OSError(reason)
         self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         root = self.folder / "distros" / "Ubuntu"
-        machine.make_distro(root)
+        if not self.bare:
+            machine.make_distro(root)
         changes = {
             **self._given,
             "name": self.name,
@@ -154,6 +157,7 @@ class WindowsNotebook:
             "parser": self.parser,
             "distros": {"Ubuntu": {"root": str(root), "version": 2}},
             "visible": self._visible(),
+            **(defaults.BARE if self.bare else {}),
         }
         if self.parser == "wine":
             from tests.fakes.windows import wine
@@ -232,11 +236,12 @@ class WindowsNotebook:
 
     def configure(self, **changes: Any) -> None:
         """Change settings of the machine; they hold from the next command on. Raise KeyError."""
-        state = self.state
-        unknown = set(changes) - set(state)
+        unknown = set(changes) - set(self.state)
         if unknown:
             raise KeyError(f"the machine has no setting {', '.join(sorted(unknown))}")
-        save_file(str(self.folder / "state.json"), {**state, **changes})
+        if "shell" in changes:
+            changes.setdefault("shell_changes", [])
+        Machine(str(self.folder)).change(lambda state: state.update(changes))
 
     def reset(self) -> None:
         """Undo all `configure`."""

@@ -6,7 +6,7 @@ import os
 
 from . import command_line, programs
 from .cmd_read import LONGEST, TOO_LONG, Both, Command, Unexpected, parse
-from .state import VERSION, Machine, write_all
+from .state import Machine, write_all
 
 NOT_FOUND = (
     "'{}' is not recognized as an internal or external command,\r\noperable program or batch file.\r\n"
@@ -119,8 +119,8 @@ def _bare(machine: Machine, text: str) -> int:
         name, rest = text[:end], text[end:]
     if not name:
         return 0
-    found = programs.find(name)
-    if found is None or (found == "wsl.exe" and machine.state["wsl"] == "missing"):
+    found = programs.known(machine, name)
+    if found is None:
         machine.err(NOT_FOUND.format(f'"{name}"' if text.startswith('"') else name))
         return 1
     refused = programs.refusal(machine, found)
@@ -168,7 +168,7 @@ def _no_case(item: tuple[str, str]) -> str:
 
 
 def _version(machine: Machine, rest: str) -> int:
-    machine.out(f"\r\nMicrosoft Windows [Version {VERSION}]\r\n")
+    machine.out(f"\r\nMicrosoft Windows [Version {machine.version}]\r\n")
     return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from .state import VERSION, Machine
+from .state import Machine
 
 SUBSYSTEM = "sftp-server.exe"
 
@@ -16,13 +16,28 @@ def main(folder: str, forced: list[str]) -> int:
     machine.forced = bool(forced)
     text = bytes.fromhex(forced[0]).decode("utf-8", "surrogateescape") if forced else asked
     if text is None:
+        _keep_shell(machine)
         return _interactive(machine)
     machine.raw = text
+    _keep_shell(machine)
     if text == SUBSYSTEM:
         from . import programs
 
         return programs.run(machine, SUBSYSTEM, SUBSYSTEM)
     return shell(machine, text) & 0xFF
+
+
+def _keep_shell(machine: Machine) -> None:
+    """Give an older connection the shell that was the default one when it began."""
+    if not machine.state["shell_changes"]:
+        return
+    with open(f"/proc/{os.getppid()}/stat", "rb") as file:
+        ticks = int(file.read().rpartition(b") ")[2].split()[19])
+    began = ticks / os.sysconf("SC_CLK_TCK")
+    before = [shell for changed, shell in machine.state["shell_changes"] if changed > began]
+    if before:
+        machine.own = {"shell": before[0]}
+        machine.state["shell"] = before[0]
 
 
 def shell(machine: Machine, text: str) -> int:
@@ -53,9 +68,8 @@ def _line() -> bytes:
 
 def _interactive(machine: Machine) -> int:
     """No command: a prompt, and each line of the input is a command."""
-    banner = (
-        f"Microsoft Windows [Version {VERSION}]\r\n(c) Microsoft Corporation. All rights reserved.\r\n\r\n"
-    )
+    banner = f"Microsoft Windows [Version {machine.version}]\r\n"
+    banner += "(c) Microsoft Corporation. All rights reserved.\r\n\r\n"
     powershell = machine.state["shell"] == "powershell"
     machine.out("Windows PowerShell\r\n\r\n" if powershell else banner)
     code = 0

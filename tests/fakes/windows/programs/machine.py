@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 TYPE_CHECKING = False
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 if __package__:
-    from . import acl
+    from . import acl, defaults
     from .state import save_file
 else:
     sys.path.insert(0, str(HERE.parent))
     from programs.state import save_file  # type: ignore[import-not-found, no-redef]
 
-    from programs import acl  # type: ignore[import-not-found, no-redef]
+    from programs import acl, defaults  # type: ignore[import-not-found, no-redef]
 
 KINDS = ("ed25519", "ecdsa")
 # As Debian ships it; the bridge's own file comes beside it.
@@ -40,32 +41,6 @@ BRIDGE_CONFIG = """PermitRootLogin prohibit-password
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 """
-DEFAULTS: dict[str, Any] = {
-    "shell": "cmd",
-    "registry_shell": None,
-    "profile_noise": "",
-    "parser": "linux",
-    "wine_prefix": None,
-    "wsl": "ok",
-    "wsl_version": "2.7.14.0",
-    "distro_account": None,
-    "idle_seconds": 15,
-    "cold_start_seconds": 0,
-    "terminate_on_sign_out": False,
-    "administrator": True,
-    "codepage": "utf-8",
-    "environment": {},
-    "visible": [],
-    "sid": "S-1-5-21-1004336348-1177238915-682003330-1001",
-    # Names of groups are translated, as on most people's Windows.
-    "names": {
-        "S-1-5-18": "NT-AUTORITÄT\\SYSTEM",
-        "S-1-5-32-544": "VORDEFINIERT\\Administratoren",
-        "S-1-5-32-545": "VORDEFINIERT\\Benutzer",
-        "S-1-5-11": "NT-AUTORITÄT\\Authentifizierte Benutzer",
-        "S-1-1-0": "Jeder",
-    },
-}
 
 
 def find(program: str) -> str:
@@ -97,9 +72,12 @@ def install(folder: Path, changes: dict[str, Any], *, address: str, port: int) -
     for path in (ssh / "logs", folder / "drive" / "Users" / changes["account"], folder / "distros"):
         path.mkdir(parents=True, exist_ok=True)
     keygen(ssh)
+    if not (ssh / "sshd_config").exists():
+        (ssh / "sshd_config").write_bytes(defaults.SSHD_CONFIG.replace("\n", "\r\n").encode("utf-8"))
     python = "/usr/bin/python3" if os.access("/usr/bin/python3", os.X_OK) else sys.executable
     state = {
-        **DEFAULTS,
+        **defaults.DEFAULTS,
+        "boot_time": time.time(),
         "id": os.urandom(8).hex(),
         "name": "notebook",
         "python": python,
@@ -117,12 +95,19 @@ def install(folder: Path, changes: dict[str, Any], *, address: str, port: int) -
     (folder / "sshd_config").write_text(_config(folder, state, address, port), "utf-8")
 
 
-def make_distro(root: Path) -> None:
-    """Make the folders of a distro: as after `apt install openssh-server` and the bridge's settings."""
+def make_distro(root: Path, *, fresh: bool = False) -> None:
+    """Make the folders of a distro: as after `apt install openssh-server` and the bridge's settings.
+
+    A fresh one is as `wsl --import` leaves it: no keys, no settings, no /run/sshd.
+    """
     ssh = root / "etc_ssh"
-    keygen(ssh)
-    (ssh / "sshd_config.d").mkdir(exist_ok=True)
+    (ssh / "sshd_config.d").mkdir(parents=True, exist_ok=True)
     (ssh / "sshd_config").write_text(DISTRO_CONFIG, "utf-8")
+    if fresh:
+        (root / "root").mkdir(mode=0o700, exist_ok=True)
+        (root / "run").mkdir(mode=0o755, exist_ok=True)
+        return
+    keygen(ssh)
     (ssh / "sshd_config.d" / "10-bridge.conf").write_text(BRIDGE_CONFIG, "utf-8")
     home = root / "root" / ".ssh"
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -200,6 +185,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--parser", choices=["linux", "wine"], default="linux")
     parser.add_argument("--shell", choices=["cmd", "powershell"], default="cmd")
     parser.add_argument("--distro", default="Ubuntu", help="the system itself plays this distro")
+    parser.add_argument("--bare", action="store_true", help="a fresh notebook: no WSL, no distro, no keys")
     return parser.parse_args()
 
 
@@ -215,7 +201,9 @@ def main() -> None:
         "name": given.name,
         "parser": given.parser,
         "shell": given.shell,
+        "container": True,
         "distros": {given.distro: {"root": None, "version": 2}},
+        **(defaults.BARE if given.bare else {}),
     }
     install(folder, changes, address=given.address, port=given.port)
 

@@ -19,6 +19,7 @@ _AMPERSAND = (
 )
 # Windows' own limit for any command line.
 LONGEST = 32767
+ENCODED = ("-encodedcommand", "-enc", "-ec", "-e")
 
 
 class ParseError(Exception):
@@ -45,14 +46,20 @@ def run(machine: Machine, text: str) -> int:
 def program(machine: Machine, arguments: list[str]) -> int:
     """Given the arguments of powershell.exe, run the text after -c; return the exit code."""
     words = [word.lower() for word in arguments]
+    coded = next((i for i, word in enumerate(words) if word in ENCODED), None)
+    if coded is not None and coded + 1 < len(arguments):
+        from . import ansible_bootstrap
+
+        return ansible_bootstrap.encoded(machine, arguments[coded + 1])
     place = next((i for i, word in enumerate(words) if word in ("-c", "-command")), None)
     text = " ".join(arguments if place is None else arguments[place + 1 :])
     if machine.state["profile_noise"] and "-noprofile" not in words[:place]:
         machine.out(machine.state["profile_noise"])
-    return _script(machine, text)
+    return script(machine, text)
 
 
-def _script(machine: Machine, text: str) -> int:
+def script(machine: Machine, text: str) -> int:
+    """Run a script as far as it is programs, strings and variables; return the exit code."""
     last: list[int] = [0]
     try:
         statements = _Reader(text).statements()
@@ -88,8 +95,8 @@ def _statement(machine: Machine, words: list[_Word], called: bool, last: list[in
         for word in words[1:]:
             machine.out(word.text + "\r\n")
         return True
-    found = programs.find(name)
-    if found is None or (found == "wsl.exe" and machine.state["wsl"] == "missing"):
+    found = programs.known(machine, name)
+    if found is None:
         machine.err(_UNKNOWN.format(name))
         return False
     refused = programs.refusal(machine, found)

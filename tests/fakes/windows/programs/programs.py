@@ -15,7 +15,18 @@ _FOLDERS = (
     "c:\\windows\\system32\\openssh\\",
     "c:\\windows\\system32\\windowspowershell\\v1.0\\",
 )
-NAMES = ("wsl", "icacls", "whoami", "hostname", "reg", "cmd", "powershell", "sftp-server")
+NAMES = (
+    "wsl",
+    "icacls",
+    "whoami",
+    "hostname",
+    "reg",
+    "cmd",
+    "powershell",
+    "sftp-server",
+    "shutdown",
+    "powercfg",
+)
 _REFUSALS = {
     "access-denied": "Access is denied.",
     "store-0x80070780": "The file cannot be accessed by the system.",
@@ -31,6 +42,12 @@ def find(name: str) -> str | None:
         if base in NAMES:
             return base + ".exe"
     return None
+
+
+def known(machine: Machine, name: str) -> str | None:
+    """Return the plain name of a program that this machine has, or None."""
+    found = find(name)
+    return None if found == "wsl.exe" and machine.state["wsl"] == "missing" else found
 
 
 def refusal(machine: Machine, name: str) -> str | None:
@@ -64,20 +81,50 @@ def run(machine: Machine, name: str, line: str) -> int:
 
 def _apart(machine: Machine, line: str) -> int:
     """wsl.exe is a process of its own."""
-    from . import wsl_exe
-
     pid = os.fork()
     if pid == 0:
-        code = 1
-        try:
-            code = wsl_exe.main(machine, line)
-        except Exception:  # noqa: BLE001  - a forked process says why and ends, it never returns
-            import traceback
-
-            traceback.print_exc()
-        finally:
-            os._exit(code & 0xFF)
+        os._exit(_run_apart(machine, "wsl.exe", line) & 0xFF)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _run_apart(machine: Machine, name: str, line: str) -> int:
+    """In a forked process, which never goes on: run a program, or say why it cannot be run."""
+    try:
+        if name == "wsl.exe":
+            from . import wsl_exe
+
+            return wsl_exe.main(machine, line)
+        return run(machine, name, line)
+    except BaseException:  # noqa: BLE001  - whatever it is: this process says why and ends
+        import traceback
+
+        traceback.print_exc()
+        return 1
+
+
+def captured(machine: Machine, name: str, line: str, stdin: bytes = b"") -> tuple[int, bytes, bytes]:
+    """Run a program as a process of its own; return its exit code (-1 stays -1), output and errors."""
+    import tempfile
+
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        given.write(stdin)
+        given.seek(0)
+        ours, theirs = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            for place, file in enumerate((given, out, err)):
+                os.dup2(file.fileno(), place)
+            os.write(theirs, str(_run_apart(machine, name, line)).encode())
+            os._exit(0)
+        os.close(theirs)
+        said = os.read(ours, 32)
+        os.close(ours)
+        os.waitpid(pid, 0)
+        found = []
+        for file in (out, err):
+            file.seek(0)
+            found.append(file.read())
+    return int(said or b"1"), found[0], found[1]
 
 
 def _cmd(machine: Machine, line: str) -> int:

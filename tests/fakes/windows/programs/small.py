@@ -1,11 +1,9 @@
-"""whoami.exe, hostname.exe, reg.exe."""
+"""whoami.exe, hostname.exe, powercfg.exe; and the way to reg.exe and shutdown.exe."""
 
 from __future__ import annotations
 
 from .acl import ADMINISTRATORS
 from .state import Machine
-
-_POWERSHELL = "C:\\Windows\\System32\\WindowsPowerShell\\v1.0\\powershell.exe"
 
 
 def main(machine: Machine, name: str, arguments: list[str]) -> int:
@@ -13,7 +11,17 @@ def main(machine: Machine, name: str, arguments: list[str]) -> int:
     if name == "hostname.exe":
         machine.out(machine.state["name"] + "\r\n")
         return 0
-    return _whoami(machine, arguments) if name == "whoami.exe" else _reg(machine, arguments)
+    if name == "reg.exe":
+        from . import registry
+
+        return registry.reg(machine, arguments)
+    if name == "shutdown.exe":
+        from . import reboot
+
+        return reboot.shutdown(machine, arguments)
+    if name == "powercfg.exe":
+        return _power(machine, arguments)
+    return _whoami(machine, arguments)
 
 
 def _whoami(machine: Machine, arguments: list[str]) -> int:
@@ -50,18 +58,16 @@ def _groups(machine: Machine) -> list[tuple[str, ...]]:
     return [*found, (f"Mandatory Label\\{level[0]} Mandatory Level", "Label", level[1], "")]
 
 
-def _reg(machine: Machine, arguments: list[str]) -> int:
+def _power(machine: Machine, arguments: list[str]) -> int:
+    """`powercfg /change SETTING MINUTES` and `powercfg /setactive GUID`."""
     words = [word.lower() for word in arguments]
-    key = words[1] if len(words) > 1 else ""
-    short = key.replace("hkey_local_machine", "hklm")
-    value = machine.state["registry_shell"]
-    if value is None and machine.state["shell"] == "powershell":
-        value = _POWERSHELL
-    asked = words[words.index("/v") + 1] if "/v" in words[:-1] else ""
-    if words[:1] == ["query"] and short == "hklm\\software\\openssh" and asked == "defaultshell" and value:
-        machine.out(
-            f"\r\nHKEY_LOCAL_MACHINE\\SOFTWARE\\OpenSSH\r\n    DefaultShell    REG_SZ    {value}\r\n\r\n"
-        )
+    action = words[0].replace("-", "/") if words else ""
+    if action in ("/change", "/x") and len(words) == 3 and words[1] in machine.state["power"]["timeouts"]:
+        minutes = int(words[2])
+        machine.change(lambda state: state["power"]["timeouts"].update({words[1]: minutes}))
         return 0
-    machine.err("ERROR: The system was unable to find the specified registry key or value.\r\n")
+    if action in ("/setactive", "/s") and len(words) == 2 and words[1] in machine.state["power"]["plans"]:
+        machine.change(lambda state: state["power"].update(active=words[1]))
+        return 0
+    machine.err(f"The stand-in's powercfg.exe does not play: powercfg {' '.join(arguments)}\r\n")
     return 1

@@ -6,16 +6,19 @@ writes is Python too, but for three names.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
 
 _NAMES: dict[str, Any] = {"true": True, "false": False, "null": None, "__builtins__": {}}
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-VERSION = "10.0.26200.6899"
 
 
 def load_file(path: str) -> dict[str, Any]:
@@ -65,6 +68,7 @@ class Machine:
     def __init__(self, folder: str) -> None:
         self.folder = folder
         self.state = load_file(folder + "/state.json")
+        self.own: dict[str, Any] = {}
         self.raw = ""
         self.forced = False
         account = self.state["account"]
@@ -89,6 +93,26 @@ class Machine:
             "windir": "C:\\Windows",
             **self.state["environment"],
         }
+
+    @property
+    def version(self) -> str:
+        """Windows' version."""
+        return f"10.0.{self.state['build']}.6899"
+
+    def change(self, change: Callable[[dict[str, Any]], T]) -> T:
+        """Change the state in one step: two at once do not lose what the other did.
+
+        `change` gets the newest state; what it returns is returned. It must not call `change` itself.
+        """
+        path = self.folder + "/state.json"
+        with open(path + ".lock", "w", encoding="ascii") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            state = load_file(path)
+            answer = change(state)
+            save_file(path, state)
+        # What is true of this log-in only stays.
+        self.state = {**state, **self.own}
+        return answer
 
     def variable(self, name: str) -> str | None:
         """Return a variable's value; names have no case."""

@@ -6,7 +6,7 @@ import _socket
 import os
 import sys
 
-from . import command_line, distro, relay, wsl_options
+from . import command_line, defaults, distro, relay, wsl_options
 from .state import Machine, encode, write_all
 
 TYPE_CHECKING = False
@@ -19,8 +19,8 @@ _MANGLED = {
     67: ("User not found.", "Wsl/Service/WSL_E_USER_NOT_FOUND"),
     87: ("The maximum number of terminals has been reached.", "Wsl/Service/WSL_E_TTY_LIMIT"),
 }
-_NO_DISTRO = ("There is no distribution with the supplied name.", "Wsl/Service/WSL_E_DISTRO_NOT_FOUND")
-_NO_DEFAULT = (
+NO_DISTRO = ("There is no distribution with the supplied name.", "Wsl/Service/WSL_E_DISTRO_NOT_FOUND")
+NO_DEFAULT = (
     (
         "Windows Subsystem for Linux has no installed distributions.\r\n"
         "You can resolve this by installing a distribution with the instructions below:\r\n\r\n"
@@ -28,6 +28,13 @@ _NO_DEFAULT = (
         "and 'wsl.exe --install <Distro>' to install."
     ),
     "Wsl/WSL_E_DEFAULT_DISTRO_NOT_FOUND",
+)
+NO_VIRTUAL_MACHINES = (
+    "WSL2 is unable to start since virtualization is not enabled on this machine.\r\n"
+    'Please ensure the "Virtual Machine Platform" optional component is enabled and virtualization '
+    "is turned on in your computer's firmware settings.\r\n\r\n"
+    'Enable "Virtual Machine Platform" by running: wsl.exe --install --no-distribution\r\n\r\n'
+    "For information please visit https://aka.ms/enablevirtualization"
 )
 _LOCAL_SYSTEM = ("Running WSL as local system is not supported.", "Wsl/Service/0x8004032E")
 
@@ -61,14 +68,17 @@ def _run(machine: Machine, line: str) -> int:
     known = distros(machine)
     if request["distro"] is None:
         if not known:
-            return fail(machine, *_NO_DEFAULT)
+            return fail(machine, *NO_DEFAULT)
         request["distro"] = next(iter(known))
     elif request["distro"] not in known:
         # WSL finds names whatever their case.
         same = [name for name in known if name.lower() == request["distro"].lower()]
         if not same:
-            return fail(machine, *_NO_DISTRO)
+            return fail(machine, *NO_DISTRO)
         request["distro"] = same[0]
+    if machine.state["distros"][request["distro"]]["version"] == 2 and not virtual_machines(machine):
+        code = "Wsl/Service/CreateInstance/CreateVm/HCS/HCS_E_HYPERV_NOT_INSTALLED"
+        return fail(machine, NO_VIRTUAL_MACHINES, code)
     status = _program(machine, request)
     if status in _MANGLED:
         return fail(machine, *_MANGLED[status])
@@ -79,6 +89,12 @@ def distros(machine: Machine) -> dict[str, Any]:
     """Return the distros that this account sees: each belongs to the account that made it."""
     owner = machine.state["distro_account"]
     return machine.state["distros"] if owner in (None, machine.state["account"]) else {}
+
+
+def virtual_machines(machine: Machine) -> bool:
+    """Return whether WSL 2 can start its virtual machine."""
+    enabled = machine.state["features"][defaults.VIRTUAL_MACHINES] == "Enabled"
+    return bool(machine.state["virtualization"] and enabled)
 
 
 def say(machine: Machine, text: str) -> None:

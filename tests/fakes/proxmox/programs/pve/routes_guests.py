@@ -79,6 +79,12 @@ def _machine_config(call: Call) -> dict:
     return call.node.current(call["vmid"], "qemu").data()
 
 
+def _machine_status(call: Call) -> dict:
+    call.who.need(f"/vms/{call['vmid']}", "VM.Audit")
+    found = guests.machine(call.node, call["vmid"])
+    return {**found, "qmpstatus": found["status"]}
+
+
 def _put_config(call: Call) -> None:
     vmid = call["vmid"]
     call.who.need(f"/vms/{vmid}", "VM.Config.Options")
@@ -163,6 +169,8 @@ _NAMED = "/snapshot/{snapname}"
 ROUTES = [
     Route("GET", "/nodes/{node}/lxc", _list),
     Route("GET", "/nodes/{node}/qemu", _machines, frozenset({"full"})),
+    Route("GET", "/nodes/{node}/qemu/{vmid}/status/current", _machine_status),
+    Route("GET", "/nodes/{node}/qemu/{vmid}/snapshot", lambda _: [{"name": "current"}]),
     Route("GET", "/nodes/{node}/qemu/{vmid}/config", _machine_config, frozenset({"current", "snapshot"})),
     Route("GET", _CT, lambda call: _audit(call) and [{"subdir": name} for name in _SUBDIRECTORIES]),
     Route("GET", f"{_CT}/config", _config, frozenset({"current", "snapshot"})),

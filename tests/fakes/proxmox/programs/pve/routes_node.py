@@ -88,7 +88,12 @@ def _next_id(call: Call) -> str:
 
 
 def _permissions(call: Call) -> dict:
-    return call.who.permissions()
+    asked = call.get("userid")
+    if asked is None:
+        return call.who.permissions()
+    call.who.need("/access", "Sys.Audit")
+    user, _, token = str(asked).partition("!")
+    return access.Who(call.node, user, token or None).permissions()
 
 
 def _domains(_call: Call) -> list[dict]:

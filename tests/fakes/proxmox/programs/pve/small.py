@@ -89,6 +89,12 @@ def _role_list(known: dict, _words: list[str], _given: dict[str, str]) -> str:
     return json.dumps(rows)
 
 
+def _role_delete(known: dict, words: list[str], _given: dict[str, str]) -> None:
+    if known["roles"].pop(words[0], None) is None:
+        raise PveError(f"delete role failed: role '{words[0]}' does not exist")
+    known["acl"] = [entry for entry in known["acl"] if entry["roleid"] != words[0]]
+
+
 def _user_add(known: dict, words: list[str], given: dict[str, str]) -> None:
     if words[0] in known["users"]:
         raise PveError(f"create user failed: user '{words[0]}' already exists")
@@ -96,7 +102,20 @@ def _user_add(known: dict, words: list[str], given: dict[str, str]) -> None:
 
 
 def _user_list(known: dict, _words: list[str], _given: dict[str, str]) -> str:
-    return json.dumps([{"userid": name, "enable": 1} for name in sorted(known["users"])])
+    # The password is kept elsewhere there, and never listed.
+    kept = {name: {k: v for k, v in user.items() if k != "password"} for name, user in known["users"].items()}
+    return json.dumps([{"userid": name, **user} for name, user in sorted(kept.items())])
+
+
+def _user_delete(known: dict, words: list[str], _given: dict[str, str]) -> None:
+    if known["users"].pop(words[0], None) is None:
+        raise PveError(f"delete user failed: no such user ('{words[0]}')")
+    for full in [name for name in known["tokens"] if name.startswith(f"{words[0]}!")]:
+        del known["tokens"][full]
+    gone = (words[0], f"{words[0]}!")
+    known["acl"] = [
+        entry for entry in known["acl"] if entry["ugid"] != gone[0] and not entry["ugid"].startswith(gone[1])
+    ]
 
 
 def _acl_modify(known: dict, words: list[str], given: dict[str, str]) -> None:
@@ -110,6 +129,17 @@ def _acl_modify(known: dict, words: list[str], given: dict[str, str]) -> None:
             entry = {"path": path, "ugid": name, "roleid": role}
             known["acl"] = [one for one in known["acl"] if {key: one[key] for key in entry} != entry]
             known["acl"].append({**entry, "propagate": int(given.get("propagate", "1"))})
+
+
+def _acl_delete(known: dict, words: list[str], given: dict[str, str]) -> None:
+    path = "/" + words[0].strip("/")
+    names = (given.get("users") or given.get("tokens") or "").split(",")
+    roles = given.get("roles", "").split(",")
+    known["acl"] = [
+        one
+        for one in known["acl"]
+        if one["path"] != path or one["ugid"] not in names or one["roleid"] not in roles
+    ]
 
 
 def _acl_list(known: dict, _words: list[str], _given: dict[str, str]) -> str:
@@ -140,21 +170,33 @@ def _token_remove(known: dict, words: list[str], _given: dict[str, str]) -> None
     known["acl"] = [entry for entry in known["acl"] if entry["ugid"] != full]
 
 
+def _token_modify(known: dict, words: list[str], given: dict[str, str]) -> str:
+    full = "!".join(words)
+    if full not in known["tokens"]:
+        raise PveError(f"no such token '{words[1]}' for user '{words[0]}'")
+    known["tokens"][full]["privsep"] = int(given.get("privsep", known["tokens"][full]["privsep"]))
+    return json.dumps({"privsep": known["tokens"][full]["privsep"]})
+
+
 def _token_list(known: dict, words: list[str], _given: dict[str, str]) -> str:
     mine = {n.partition("!")[2]: t for n, t in known["tokens"].items() if n.startswith(f"{words[0]}!")}
     return json.dumps([{"tokenid": n, "privsep": t["privsep"], "expire": 0} for n, t in sorted(mine.items())])
 
 
 _COMMANDS: dict[str, Callable[[dict, list[str], dict[str, str]], Any]] = {
+    "acl delete": _acl_delete,
     "acl list": _acl_list,
     "acl modify": _acl_modify,
     "aclmod": _acl_modify,
     "role add": _role_add,
+    "role delete": _role_delete,
     "role list": _role_list,
     "role modify": _role_modify,
     "user add": _user_add,
+    "user delete": _user_delete,
     "user list": _user_list,
     "user token add": _token_add,
     "user token list": _token_list,
+    "user token modify": _token_modify,
     "user token remove": _token_remove,
 }
