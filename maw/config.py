@@ -111,6 +111,20 @@ class MirrorSettings:
 
 
 @dataclass(frozen=True)
+class WeightsSettings:
+    """Where models' weights lie, and how they are fetched."""
+
+    folder: str = _setting("weights", "folder of the weights, in the workspace or anywhere")
+    token_file: str = _setting(
+        "keys/hub-token",
+        "file (mode 0600 or Ansible Vault) with the hub's token; HF_TOKEN in the environment comes first",
+    )
+    largest_gigabytes: int = _setting(40, "largest model", 1)
+    keep: int = _setting(1, "revisions of a model that are kept beside the one in use", 0)
+    silence_seconds: float = _setting(30.0, "longest silence of the hub before it is asked again", 1)
+
+
+@dataclass(frozen=True)
 class Settings:
     """All settings, one attribute per section of ``maw.toml``."""
 
@@ -120,6 +134,7 @@ class Settings:
     ssh: SshSettings = field(default_factory=SshSettings)
     proxmox: ProxmoxSettings = field(default_factory=ProxmoxSettings)
     mirror: MirrorSettings = field(default_factory=MirrorSettings)
+    weights: WeightsSettings = field(default_factory=WeightsSettings)
 
 
 _SECTIONS: dict[str, type[Any]] = {
@@ -129,6 +144,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "ssh": SshSettings,
     "proxmox": ProxmoxSettings,
     "mirror": MirrorSettings,
+    "weights": WeightsSettings,
 }
 # Names in the environment that are maw's but no settings.
 _RESERVED = frozenset({"MAW_WORKSPACE", "MAW_RUN"})

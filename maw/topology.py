@@ -34,6 +34,8 @@ _SHELLS = ("cmd", "powershell")
 ROLES = ("core", "proxmox", "satellites", "windows")
 # Ends the name under which a notebook's Windows is reached with the bridge's own key.
 BRIDGE = "-bridge"
+# Ends the name under which a Proxmox server is reached with the mirror's own key.
+MIRROR = "-mirror"
 # They mean something else to every verb that takes a host.
 _RESERVED = ("local", "auto")
 # Raised when what is read from the inventory changes, so that old answers are not used.
@@ -168,8 +170,13 @@ def _ask_ansible(inventory: Path) -> dict[str, Any]:
     if answer.returncode != 0:
         said = answer.stderr.decode("utf-8", "replace").strip().splitlines()
         raise InventoryError(path=inventory, reason=" ".join(said[-3:]) or f"status {answer.returncode}")
-    listing: dict[str, Any] = json.loads(answer.stdout)
+    listing: dict[str, Any] = json.loads(answer.stdout, object_hook=_plain)
     return listing
+
+
+def _plain(value: dict[str, Any]) -> Any:
+    """What an inventory plugin read elsewhere is marked, so that Ansible takes no template from it."""
+    return value["__ansible_unsafe"] if value.keys() == {"__ansible_unsafe"} else value
 
 
 def _hosts(listing: dict[str, Any], inventory: Path) -> tuple[Host, ...]:
@@ -198,11 +205,12 @@ def _members(listing: dict[str, Any], group: str, seen: set[str]) -> list[str]:
 def _joined(hosts: Sequence[Host], inventory: Path) -> tuple[Host, ...]:
     """Given the hosts as they stand, give each notebook's two sides what they know of each other."""
     named = {host.name: host for host in hosts}
-    taken = {host.windows + BRIDGE for host in hosts if host.windows}
+    taken = {host.windows + BRIDGE: "a way through Windows" for host in hosts if host.windows}
+    taken |= {host.name + MIRROR: "the mirrors' way" for host in hosts if "proxmox" in host.roles}
     joined = []
     for host in hosts:
         if host.name in taken:
-            reason = f"the name {host.name} is maw's own for a way through Windows; call that host otherwise"
+            reason = f"the name {host.name} is maw's own for {taken[host.name]}; call that host otherwise"
             raise InventoryError(path=inventory, reason=reason)
         if host.windows is not None:
             way = named.get(host.windows)

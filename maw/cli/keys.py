@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from maw.transport.rotation import Rotation
 
 # The order in which they are changed, too.
-_PURPOSES = ("bridge", "admin")
+_PURPOSES = ("bridge", "mirror", "admin")
+# The third is let in by the role proxmox_access only, and from then on used: who has not run that has none.
+_MADE = ("bridge", "admin")
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
@@ -31,22 +33,28 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON obj
 def command() -> None:
     """Make, show, check and change the cluster's own keys.
 
-    There are two: `admin` for plain hosts and for Windows, `bridge` for the way through Windows into a WSL.
+    There are three: `admin` for plain hosts and for Windows, `bridge` for the way through Windows into a WSL,
+    and `mirror`, if you make it, for what mirrors need on a Proxmox server and nothing else.
     """
 
 
 @command.command("make", short_help="Make the keys that are missing.")
+@click.option("--key", "which", type=click.Choice(_PURPOSES), help="Only this one; else bridge and admin.")
 @_json
-def make(as_json: bool) -> None:
-    """Make the keys `admin` and `bridge` in the workspace's folder `keys`; what is there stays."""
+def make(which: str | None, as_json: bool) -> None:
+    """Make the keys `admin` and `bridge` in the workspace's folder `keys`; what is there stays.
+
+    The key `mirror` is made with --key mirror, which the role proxmox_access does: once it is there, mirrors
+    go to the Proxmox server with it.
+    """
     from maw.cli.workspace import current
     from maw.transport import keypairs
 
     folder = current().workspace.keys
     keypairs.prepare(folder)
     with keypairs.locked(folder):
-        made = {purpose: keypairs.make(folder, purpose) for purpose in _PURPOSES}
-        public = _public(folder, _PURPOSES)
+        made = {purpose: keypairs.make(folder, purpose) for purpose in ((which,) if which else _MADE)}
+        public = _public(folder, made)
     if as_json:
         shown = [
             {"key": name, "made": is_new, "fingerprint": public[name].fingerprint}
@@ -67,22 +75,23 @@ def make(as_json: bool) -> None:
     metavar="ADDRESS,…",
     help="The addresses or networks that this machine comes from; found out if not given.",
 )
+@click.option("--key", "which", type=click.Choice(_PURPOSES), help="Only the lines of this one.")
 @_json
-def show(host: str | None, core_address: str | None, as_json: bool) -> None:
+def show(host: str | None, core_address: str | None, which: str | None, as_json: bool) -> None:
     """Print what lets the keys in, on HOST or on every host: the lines, and commands to paste there."""
     from maw.cli.workspace import current
     from maw.transport import installing
-    from maw.transport.places import Kind
 
     context = current()
-    chosen = _places(context, host)
+    chosen = _places(context, host, which)
     wanted = {purpose for place in chosen for purpose in place.purposes}
     public = _public(context.workspace.keys, sorted(wanted))
     given = _networks(core_address)
     shown = []
     for place in chosen:
-        addresses = (given or _addresses(place)) if place.kind is Kind.WINDOWS else ()
-        if place.kind is Kind.WINDOWS and "bridge" in place.purposes and not addresses:
+        limited = _limited(place)
+        addresses = (given or _addresses(place)) if limited else ()
+        if limited and not addresses:
             reason = (
                 f"There is no route to {place.host.name} now, so that this machine's address is not known. "
             )
@@ -219,11 +228,15 @@ def _rotation(context: Context, purpose: str, lock: int | None) -> Rotation:
     )
 
 
-def _places(context: Context, name: str | None) -> list[Place]:
+def _places(context: Context, name: str | None, which: str | None = None) -> list[Place]:
     """The places of a host, a notebook's two sides being one; or all. Raise UnknownHost or Misuse."""
     from maw.transport import places
+    from maw.transport.ssh_config import MIRROR
 
-    listed = places.places(context.topology.hosts, context.settings.ssh)
+    mirror = MIRROR in context.ssh_paths.identities
+    listed = places.places(context.topology.hosts, context.settings.ssh, mirror=mirror)
+    if which is not None:
+        listed = places.of(listed, which)
     if name is None:
         chosen = list(listed)
         missing = "No host of the inventory is reached with a key of the cluster"
@@ -232,6 +245,12 @@ def _places(context: Context, name: str | None) -> list[Place]:
         door = machine.windows or machine.name
         chosen = [place for place in listed if door in (place.host.name, place.host.windows)]
         missing = f"{name} is reached with a key of your own"
+    if not chosen and which is not None:
+        where = name or "the hosts of the inventory"
+        raise Misuse(
+            reason=f"The key {which} is not for {where}. `mirror` is for hosts of group proxmox, and made by "
+            "`cutter keys make --key mirror`; `cutter keys check` lists which key is where."
+        )
     if not chosen:
         raise Misuse(
             reason=f"{missing}: all have one of their own in the inventory or in maw.toml, or still have the "
@@ -263,6 +282,13 @@ def _addresses(place: Place) -> tuple[str, ...]:
     from maw.transport import core_address
 
     return core_address.towards(place.host)
+
+
+def _limited(place: Place) -> bool:
+    """Whether a line there says from where its key may come."""
+    from maw.transport.places import Kind
+
+    return "mirror" in place.purposes or (place.kind is Kind.WINDOWS and "bridge" in place.purposes)
 
 
 def _networks(given: str | None) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
@@ -12,14 +13,16 @@ from maw.errors import HostUnreachable, LinkLost, MawError, SomeNodesDown
 from maw.transport.local import LOCAL
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from maw.cli.workspace import Context
+    from maw.provision.events import Fact
     from maw.topology import Host
     from maw.transport.status import Battery, Containers, Worker
     from maw.transport.survey import Answer
 
-SCHEMA = "maw.nodes/2"
+SCHEMA = "maw.nodes/3"
 # Seconds for each machine.
 LIMIT = 2.0
 # Machines that are asked at once.
@@ -36,6 +39,17 @@ class Wsl:
     windows: str | None
     windows_state: str | None
     windows_error: str | None
+
+
+@dataclass(frozen=True)
+class Provisioned:
+    """What the last run of a playbook for a whole machine left there, a notebook's two sides being one."""
+
+    when: str
+    playbook: str
+    complete: bool
+    version: str
+    roles: Mapping[str, Mapping[str, Fact]]
 
 
 @dataclass
@@ -65,6 +79,7 @@ class Node:
     lxd: Containers | None = None
     proxmox: Containers | None = None
     worker: Worker | None = None
+    provisioned: Provisioned | None = None
     same_as: str | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -129,6 +144,8 @@ def look(context: Context, limit: float) -> list[Node]:
         answers = {LOCAL: here.result()} | {name: future.result() for name, future in there.items()}
     nodes = [_node(None, answers[LOCAL]), *(_node(host, answers.get(host.name)) for host in hosts)]
     _mark_same(nodes, answers)
+    for node, host in zip(nodes[1:], hosts, strict=True):
+        _remember(node, [host.name, *([host.windows] if host.windows else [])], context.workspace.state)
     return nodes
 
 
@@ -153,6 +170,25 @@ def _node(host: Host | None, answer: Answer | None) -> Node:
         node.address = None
     node.wsl = _wsl(host, answer)
     return node
+
+
+def _remember(node: Node, names: Sequence[str], state: Path) -> None:
+    """Given a node and the names of its sides, add what is known of its provisioning."""
+    from maw.provision import facts
+
+    known = [one for one in (facts.read(state, name) for name in names) if one is not None]
+    if not known:
+        return
+    first = known[0]
+    node.provisioned = Provisioned(
+        when=first.when,
+        playbook=first.playbook,
+        complete=all(one.complete for one in known),
+        version=first.version,
+        roles={role: shown for one in reversed(known) for role, shown in one.roles.items()},
+    )
+    remarks = [one.remark(time.time()) for one in known]
+    node.notes += list(dict.fromkeys(remark for remark in remarks if remark is not None))[:1]
 
 
 def _is_absent(error: MawError) -> bool:

@@ -26,6 +26,7 @@ MAW: Mapping[str, str] = {
     "pipeline": "maw.cli.pipeline:pipeline",
     "proxmox-token": "maw.cli.proxmox_token:command",
     "summarize": "maw.cli.pipeline:summarize",
+    "weights": "maw.cli.weights:command",
 }
 CUTTER: Mapping[str, str] = {
     "doctor": "maw.cli.doctor:command",
@@ -33,6 +34,8 @@ CUTTER: Mapping[str, str] = {
     "mirrors": "maw.cli.mirrors:mirrors",
     "nodes": "maw.cli.nodes:command",
     "offload": "maw.cli.offload:command",
+    "provision": "maw.cli.provision:command",
+    "satellite-init": "maw.cli.satellite_init:command",
     "ssh-config": "maw.cli.trust:ssh_config",
     "start": "maw.cli.mirrors:start",
     "sync": "maw.cli.sync:command",

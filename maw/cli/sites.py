@@ -63,9 +63,21 @@ def open_proxmox(context: Context) -> Iterator[tuple[Proxmox, Transport]]:
 
     settings = context.settings.proxmox
     server = server_of(context.topology, settings)
-    with context.transport(context.machine(server.name), warm=False) as transport:
+    with _to_server(context, context.machine(server.name)) as transport:
         api = open_api(server, settings, context.workspace.root, lambda: transport)
         yield Proxmox(api, node=settings.node), transport
+
+
+def _to_server(context: Context, host: Host) -> Transport:
+    """The way with the mirror's own key if there is one, which may do less than the others."""
+    from maw.transport import gate
+    from maw.transport.openssh import OpenSshTransport
+    from maw.transport.ssh_config import MIRROR
+
+    where = context.ssh_paths
+    if MIRROR in where.identities and gate.guards(host):
+        return OpenSshTransport(host, where, alias=gate.alias(host.name))
+    return context.transport(host, warm=False)
 
 
 def work_folder(context: Context) -> Path:

@@ -69,6 +69,24 @@ Only ``maw.cli`` prints these and picks the exit code.
     │   ├── ContainerLocked (96)
     │   ├── TaskFailed (97)
     │   └── TokenUnusable (98)
+    ├── WeightsError (110)
+    │   ├── LicenceNotAccepted (111)
+    │   ├── TokenNeeded (112)
+    │   ├── WeightsDamaged (113)
+    │   ├── HubUnreachable (114)
+    │   ├── UnknownRevision (115)
+    │   ├── UnknownRepository (116)
+    │   ├── UnsafeWeights (117)
+    │   ├── WeightsTooLarge (118)
+    │   └── HubTokenUnusable (119)
+    ├── ProvisionError (100)
+    │   ├── PlaybookFailed (101)
+    │   ├── ProvisionBusy (102)
+    │   ├── CollectionsMissing (103)
+    │   ├── VaultPasswordWrong (104)
+    │   ├── PlaceholderLeft (105)
+    │   ├── ContentMissing (106)
+    │   └── NotFinished (107)
     └── TransportError (240)
         ├── HostUnreachable (241)
         │   └── HostSilent (241)
@@ -147,6 +165,28 @@ from maw.errors.mirrors import (
     UnknownMirror,
     UnsafeArchive,
 )
+from maw.errors.provision import (
+    CollectionsMissing,
+    ContentMissing,
+    NotFinished,
+    PlaceholderLeft,
+    PlaybookFailed,
+    ProvisionBusy,
+    ProvisionError,
+    VaultPasswordWrong,
+)
+from maw.errors.weights import (
+    HubTokenUnusable,
+    HubUnreachable,
+    LicenceNotAccepted,
+    TokenNeeded,
+    UnknownRepository,
+    UnknownRevision,
+    UnsafeWeights,
+    WeightsDamaged,
+    WeightsError,
+    WeightsTooLarge,
+)
 from maw.errors.work import (
     AnswerRejected,
     BinaryDocument,
@@ -177,10 +217,12 @@ __all__ = [
     "BridgeFailed",
     "CannotRead",
     "CannotWrite",
+    "CollectionsMissing",
     "CommandNotFound",
     "CommandTimedOut",
     "ConfigError",
     "ContainerLocked",
+    "ContentMissing",
     "DamagedDocument",
     "DiskFull",
     "DoctorFoundProblems",
@@ -195,6 +237,8 @@ __all__ = [
     "HostKeyUnknown",
     "HostSilent",
     "HostUnreachable",
+    "HubTokenUnusable",
+    "HubUnreachable",
     "Interrupted",
     "InvalidSetting",
     "InventoryError",
@@ -202,6 +246,7 @@ __all__ = [
     "KeysError",
     "KeysWrong",
     "LedgerError",
+    "LicenceNotAccepted",
     "LinkLost",
     "LxdError",
     "MawError",
@@ -218,6 +263,7 @@ __all__ = [
     "NoSuchContainer",
     "NoTextInPdf",
     "NotAnArchive",
+    "NotFinished",
     "NotOurs",
     "NotThereYet",
     "NothingSucceeded",
@@ -225,7 +271,11 @@ __all__ = [
     "OriginalAnswers",
     "PartialSuccess",
     "PctConfigError",
+    "PlaceholderLeft",
+    "PlaybookFailed",
     "ProtocolError",
+    "ProvisionBusy",
+    "ProvisionError",
     "ProxmoxAuthentication",
     "ProxmoxCertificate",
     "ProxmoxError",
@@ -236,13 +286,21 @@ __all__ = [
     "SoulError",
     "TaskFailed",
     "TextError",
+    "TokenNeeded",
     "TokenUnusable",
     "TransportError",
     "UnknownEngine",
     "UnknownHost",
     "UnknownMirror",
+    "UnknownRepository",
+    "UnknownRevision",
     "UnknownSetting",
     "UnsafeArchive",
+    "UnsafeWeights",
+    "VaultPasswordWrong",
+    "WeightsDamaged",
+    "WeightsError",
+    "WeightsTooLarge",
     "WorkerDied",
     "WorkerMissing",
     "printable",

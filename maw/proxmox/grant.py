@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from maw import files
 from maw.errors import (
     CommandNotFound,
     ProxmoxAuthentication,
@@ -36,7 +38,8 @@ _RENEW = "`maw proxmox-token --apply --renew`"
 class Granted:
     """What was done. `made` is false if the token was there; `checked` says over which way it was looked.
 
-    `doubt` says why the API itself could not be asked, `fingerprint` what its certificate's is by SSH.
+    `doubt` says why the API itself could not be asked, `fingerprint` what its certificate's is by SSH, None
+    if that cannot be told.
     """
 
     commands: tuple[tuple[str, ...], ...]
@@ -46,15 +49,44 @@ class Granted:
     fingerprint: str | None
 
 
+@dataclass(frozen=True)
+class Changes:
+    """What `apply` would run, or `remove` ran or would run; `secret` is whether it removes the file here."""
+
+    commands: tuple[tuple[str, ...], ...]
+    secret: bool = False
+
+
 def existing(transport: Transport, token_id: str) -> token.Existing:
     """Given root's way to the server, return what of the token is there."""
     user, name = token.split_token_id(token_id)
-    role = any(row.get("roleid") == token.ROLE for row in _listed(transport, "role", "list"))
-    if not any(row.get("userid") == user for row in _listed(transport, "user", "list")):
-        return token.Existing(role)
-    found = {row.get("tokenid"): row for row in _listed(transport, "user", "token", "list", user)}
-    separate = bool(int(found.get(name, {}).get("privsep", 1)))
-    return token.Existing(role, user=True, token=name in found, separate=separate)
+    roles = {row.get("roleid"): row for row in _listed(transport, "role", "list")}
+    users = {row.get("userid"): row for row in _listed(transport, "user", "list")}
+    there = user in users
+    tokens = {}
+    if there:
+        tokens = {str(row.get("tokenid")): row for row in _listed(transport, "user", "token", "list", user)}
+    return token.Existing(
+        role=token.ROLE in roles,
+        user=there,
+        token=name in tokens,
+        separate=bool(int(tokens.get(name, {}).get("privsep", 1))),
+        privileges=_privileges(roles.get(token.ROLE, {}).get("privs")),
+        comment=str(users.get(user, {}).get("comment") or ""),
+        others=tuple(sorted(set(tokens) - {name})),
+        entries=tuple(map(_entry, _listed(transport, "acl", "list"))),
+    )
+
+
+def _privileges(listed: object) -> frozenset[str]:
+    """A role's privileges, which pveum lists in one text, and the API as the keys of an object."""
+    words = listed if isinstance(listed, dict) else re.split(r"[,;\s]+", str(listed or ""))
+    return frozenset(str(word) for word in words if word)
+
+
+def _entry(row: dict[str, Any]) -> token.Entry:
+    path, kind, who, role = (str(row.get(key) or "") for key in ("path", "type", "ugid", "roleid"))
+    return token.Entry(path, kind, who, role, bool(int(row.get("propagate", 1))))
 
 
 def _listed(transport: Transport, *words: str) -> list[dict[str, Any]]:
@@ -79,6 +111,7 @@ def apply(transport: Transport, host: Host, settings: ProxmoxSettings, root: Pat
     path = token_file(settings, root)
     shell = ShellApi(transport, seconds=settings.answer_seconds)
     there = existing(transport, settings.token_id)
+    renew = renew or token.pending(path).exists()
     keep = there.token and not renew
     if keep:
         _look_for_secret(path)
@@ -86,12 +119,49 @@ def apply(transport: Transport, host: Host, settings: ProxmoxSettings, root: Pat
         token.prepare(path)
     commands = token.pveum_commands(settings.token_id, there, renew=renew)
     for command in commands:
-        said = _run(transport, command)
         if token.shows_secret(command):
-            token.store_secret(path, _secret_of(said, transport.host))
+            _make(transport, command, path)
+        else:
+            _run(transport, command)
     checked, doubt = _check(shell, host, settings, root, path)
-    fingerprint = _fingerprint(shell) if isinstance(doubt, ProxmoxCertificate) else None
-    return Granted(commands, not keep, checked, str(doubt) if doubt else None, fingerprint)
+    return Granted(commands, not keep, checked, str(doubt) if doubt else None, fingerprint(shell))
+
+
+def _make(transport: Transport, command: tuple[str, ...], path: Path) -> None:
+    """Make the token. Cut off before its secret is kept, the next run knows that nobody has it."""
+    files.write_atomically(token.pending(path), b"", mode=0o600)
+    token.store_secret(path, _secret_of(_run(transport, command), transport.host))
+    token.pending(path).unlink()
+
+
+def plan(transport: Transport, settings: ProxmoxSettings, root: Path, *, renew: bool) -> Changes:
+    """As `apply`, but change nothing: look, and return what it would run. Raise as it does."""
+    there = existing(transport, settings.token_id)
+    path = token_file(settings, root)
+    renew = renew or token.pending(path).exists()
+    if there.token and not renew:
+        _look_for_secret(path)
+    return Changes(token.pveum_commands(settings.token_id, there, renew=renew))
+
+
+def remove(transport: Transport, settings: ProxmoxSettings, root: Path, *, dry_run: bool) -> Changes:
+    """Given root's way to the server, take away there what `apply` made, and the secret here; look.
+
+    Raise ProxmoxErrors, TransportErrors and FileErrors.
+    """
+    path = token_file(settings, root)
+    done = Changes(
+        token.removal_commands(settings.token_id, existing(transport, settings.token_id)), path.exists()
+    )
+    if dry_run:
+        return done
+    for command in done.commands:
+        _run(transport, command)
+    left = token.removal_commands(settings.token_id, existing(transport, settings.token_id))
+    if left:
+        raise odd_answer(transport.host, "none of the token", " ".join(left[0]))
+    token.forget_secret(path)
+    return done
 
 
 def _look_for_secret(path: Path) -> None:
@@ -166,8 +236,8 @@ def _require(api: Api, token_id: str, who: dict[str, str]) -> None:
                 raise ProxmoxPermission(host=api.host, token=token_id, privilege=privilege, path=place)
 
 
-def _fingerprint(shell: ShellApi) -> str | None:
-    """The certificate's fingerprint, as SSH tells it, None in a cluster of several."""
+def fingerprint(shell: ShellApi) -> str | None:
+    """Given root's way to ask, return the certificate's fingerprint, None in a cluster of several."""
     prints = {row.get("ssl_fingerprint") for row in shell.get(path_of("nodes"))}
     found = prints.pop() if len(prints) == 1 else None
     return found if isinstance(found, str) else None

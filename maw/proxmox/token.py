@@ -36,14 +36,35 @@ _PASSWORD_FILE = "ANSIBLE_VAULT_PASSWORD_FILE"  # noqa: S105 - a variable's name
 _MAKE = "Make one with `maw proxmox-token --apply`"
 
 
+COMMENT = "maw mirrors containers"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the server's access list: who (`kind` is user, token or group) has which role where."""
+
+    path: str
+    kind: str
+    who: str
+    role: str
+    propagate: bool = True
+
+
 @dataclass(frozen=True)
 class Existing:
-    """What of the token is on the server already; `separate` is whether it has rights of its own."""
+    """What of the token is on the server already; `separate` is whether it has rights of its own.
+
+    `privileges` are the role's, `comment` is the user's, `others` are the user's other tokens.
+    """
 
     role: bool = False
     user: bool = False
     token: bool = False
     separate: bool = True
+    privileges: frozenset[str] = frozenset()
+    comment: str = ""
+    others: tuple[str, ...] = ()
+    entries: tuple[Entry, ...] = ()
 
 
 def split_token_id(token_id: str) -> tuple[str, str]:
@@ -91,6 +112,20 @@ def store_secret(path: Path, secret: str) -> None:
     files.write_atomically(path, content, mode=0o600)
 
 
+def pending(path: Path) -> Path:
+    """Given the token's file, return the note that a token was begun whose secret is not kept yet."""
+    return path.with_name(f".{path.name}.begun")
+
+
+def forget_secret(path: Path) -> None:
+    """Given the token's file, remove it; without one nothing happens. Raise FileError."""
+    try:
+        path.unlink(missing_ok=True)
+        pending(path).unlink(missing_ok=True)
+    except OSError as error:
+        raise files.translate(error, path) from error
+
+
 def prepare(path: Path) -> None:
     """Given the token's file, check that a secret could be put there: one shown once is lost else.
 
@@ -109,15 +144,17 @@ def pveum_commands(
 ) -> tuple[tuple[str, ...], ...]:
     """Given a token's id and what exists, return the commands that make or mend role, user, token, rights.
 
-    They run as root on the server. The one that makes the token prints its secret, as JSON.
+    There are none if all is right. They run as root on the server. The one that makes the token prints its
+    secret, as JSON.
     """
     user, name = split_token_id(token_id)
-    privileges = " ".join(sorted({one for group in PRIVILEGES.values() for one in group}))
-    commands: list[tuple[str, ...]] = [
-        ("pveum", "role", "modify" if existing.role else "add", ROLE, "--privs", privileges)
-    ]
+    wanted = {one for group in PRIVILEGES.values() for one in group}
+    commands: list[tuple[str, ...]] = []
+    if not existing.role or existing.privileges != wanted:
+        verb = "modify" if existing.role else "add"
+        commands.append(("pveum", "role", verb, ROLE, "--privs", " ".join(sorted(wanted))))
     if not existing.user:
-        commands.append(("pveum", "user", "add", user, "--comment", "maw mirrors containers"))
+        commands.append(("pveum", "user", "add", user, "--comment", COMMENT))
     if existing.token and renew:
         commands.append(("pveum", "user", "token", "remove", user, name))
     if existing.token and not renew and not existing.separate:
@@ -125,13 +162,45 @@ def pveum_commands(
     elif not existing.token or renew:
         json = ("--output-format", "json")
         commands.append(("pveum", "user", "token", "add", user, name, "--privsep", "1", *json))
-    # With privsep a token may do what both it and its user may.
+    # The rights of a token that is removed go with it.
+    kept = [one for one in existing.entries if not (renew and one.kind == "token" and one.who == token_id)]
     commands += [
-        ("pveum", "acl", "modify", path, kind, who, "--roles", ROLE)
-        for path in PRIVILEGES
-        for kind, who in (("--users", user), ("--tokens", token_id))
+        ("pveum", "acl", "modify", entry.path, f"--{entry.kind}s", entry.who, "--roles", ROLE)
+        for entry in _entries(token_id)
+        if entry not in kept
     ]
     return tuple(commands)
+
+
+def removal_commands(token_id: str, existing: Existing) -> tuple[tuple[str, ...], ...]:
+    """Given a token's id and what exists, return the commands that take away what was made, and no more.
+
+    The user stays if somebody else made it or uses it, the role if others have it.
+    """
+    user, name = split_token_id(token_id)
+    mine = [one for one in existing.entries if one.role == ROLE and one.who in (user, token_id)]
+    commands: list[tuple[str, ...]] = [
+        ("pveum", "acl", "delete", one.path, f"--{one.kind}s", one.who, "--roles", ROLE) for one in mine
+    ]
+    if existing.token:
+        commands.append(("pveum", "user", "token", "remove", user, name))
+    others = [one for one in existing.entries if one not in mine]
+    used = existing.others or any(one.who == user for one in others)
+    if existing.user and existing.comment == COMMENT and not used:
+        commands.append(("pveum", "user", "delete", user))
+    if existing.role and not any(one.role == ROLE for one in others):
+        commands.append(("pveum", "role", "delete", ROLE))
+    return tuple(commands)
+
+
+def _entries(token_id: str) -> list[Entry]:
+    user, _ = split_token_id(token_id)
+    # With privsep a token may do what both it and its user may.
+    return [
+        Entry(path, kind, who, ROLE)
+        for path in PRIVILEGES
+        for kind, who in (("user", user), ("token", token_id))
+    ]
 
 
 def shows_secret(command: tuple[str, ...]) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from maw.transport import authorized, keypairs, posix_files, rights, windows_files
+from maw.transport import authorized, gate, keypairs, posix_files, rights, windows_files
 from maw.transport.places import Kind
-from maw.transport.ssh_config import BRIDGE
+from maw.transport.ssh_config import BRIDGE, MIRROR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,6 +51,8 @@ def instruction(place: Place, public: Mapping[str, HostKey], addresses: Sequence
         path = posix_files.PATH
         account = place.host.user or "the account that logs in"
         where = f"In the distro {place.host.wsl_distro}, as root" if place.host.windows else f"As {account}"
+        if MIRROR in place.purposes:
+            where += f", with the gate in {gate.PROGRAM} (the role proxmox_access does both)"
         quoted = " ".join(f"'{line}'" for line in lines)
         commands = (
             "mkdir -p -m 700 ~/.ssh",
@@ -62,7 +64,7 @@ def instruction(place: Place, public: Mapping[str, HostKey], addresses: Sequence
 
 def _wanted(place: Place, addresses: Sequence[str]) -> list[tuple[str, str]]:
     found = []
-    # The bridge's line first: it is the one that people look for.
+    # The bridge's line, or the mirror's, first: it is the one that people look for.
     for purpose in sorted(place.purposes, reverse=True):
         distros: tuple[Host | None, ...] = (None,)
         if purpose == BRIDGE and place.kind is Kind.WINDOWS:

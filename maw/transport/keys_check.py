@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from maw.errors import MawError
 from maw.transport import authorized, key_dates, keypairs, places, rights, windows_files
 from maw.transport.places import Kind
-from maw.transport.ssh_config import ADMIN, BRIDGE
+from maw.transport.ssh_config import ADMIN, BRIDGE, MIRROR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -138,7 +138,7 @@ def own_keys(
     found: list[OwnKey] = []
     by_purpose = {}
     wrong = []
-    for purpose in (ADMIN, BRIDGE):
+    for purpose in (ADMIN, BRIDGE, MIRROR):
         by_purpose[purpose] = has = keypairs.stages(folder, purpose)
         stages = zip(keypairs.STAGES, (has.current, has.next, has.previous), strict=True)
         found += [_own(purpose, stage, one, made, now) for stage, one in stages if one is not None]

@@ -10,7 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from maw.errors import HostSilent, HostUnreachable, TransportError
+from maw.errors import AuthenticationRefused, HostSilent, HostUnreachable, TransportError
 from maw.transport import addresses, failure, guard
 from maw.transport.base import Transport, check
 from maw.transport.process import GuardProcess, ProcessChannel
@@ -29,13 +29,20 @@ class OpenSshTransport(Transport):
 
     What is not over at the `deadline` (of `time.monotonic`), connecting included, is let go of at
     once: HostSilent before the host said anything, LinkLost after. An `address` is one of the host's
-    that is known to answer.
+    that is known to answer, an `alias` another name of the config that leads to it, with another key.
     """
 
     def __init__(
-        self, host: Host, where: Paths, *, deadline: float = math.inf, address: str | None = None
+        self,
+        host: Host,
+        where: Paths,
+        *,
+        deadline: float = math.inf,
+        address: str | None = None,
+        alias: str | None = None,
     ) -> None:
         self.host = host.name
+        self._name = alias or host.name
         self._details = host
         self._where = where
         self._deadline = deadline
@@ -64,7 +71,7 @@ class OpenSshTransport(Transport):
         command, _ = guard.remote_command(guard.ARGV, guard.new_run())
         try:
             return GuardProcess(
-                (*self._ssh, "--", self.host, command), explain=self._explain, deadline=self._deadline
+                (*self._ssh, "--", self._name, command), explain=self._explain, deadline=self._deadline
             )
         except FileNotFoundError as error:
             raise TransportError(
@@ -76,7 +83,7 @@ class OpenSshTransport(Transport):
         # Else every command would try the addresses again, and wait for a dead one.
         if len(self._details.addresses) == 1 or self._details.windows is not None:
             return ()
-        address = self._address or effective(self._where.config, self.host)["hostname"][0]
+        address = self._address or effective(self._where.config, self._name)["hostname"][0]
         return ("-o", f"HostName={address.replace('%', '%%')}")
 
     @property
@@ -89,7 +96,11 @@ class OpenSshTransport(Transport):
             return HostSilent(host=self.host, seconds=seconds, reason="nothing came back")
         # Looking at the bridge takes a moment longer, and is worth it.
         seconds_left = max(0.3, self._deadline - time.monotonic())
-        return failure.explain(self._details, self._where, said, status, seconds=min(15.0, seconds_left))
+        error = failure.explain(self._details, self._where, said, status, seconds=min(15.0, seconds_left))
+        if self._name != self.host and isinstance(error, AuthenticationRefused):
+            hint = f"{error.facts['reason']} (as {self._name}: `cutter keys check {self.host}` looks why)"
+            return AuthenticationRefused(host=self.host, user=error.facts["user"], reason=hint)
+        return error
 
     def open(self, argv: Sequence[str], *, on_stderr: Sink, stdin: bool = True) -> ProcessChannel:
         """Given an argument list, start it on the host. Raise TransportError."""
@@ -99,7 +110,7 @@ class OpenSshTransport(Transport):
         run = guard.new_run()
         command, first = guard.remote_command(guard.keeping_status(argv), run)
         return ProcessChannel(
-            (*self._ssh, "--", self.host, command),
+            (*self._ssh, "--", self._name, command),
             host=self.host,
             guard_process=guard_process,
             run=run,

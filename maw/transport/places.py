@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from dataclasses import replace as altered
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from maw.errors import TransportError
-from maw.transport import posix_files, windows_files
-from maw.transport.ssh_config import ADMIN, BRIDGE
+from maw.transport import gate, posix_files, windows_files
+from maw.transport.ssh_config import ADMIN, BRIDGE, MIRROR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,10 +60,11 @@ class Target:
     proofs: tuple[Host, ...]
 
 
-def places(hosts: Sequence[Host], settings: SshSettings) -> tuple[Place, ...]:
+def places(hosts: Sequence[Host], settings: SshSettings, *, mirror: bool = False) -> tuple[Place, ...]:
     """Given the inventory's hosts, return the places where keys of ours belong.
 
     A host with a key of its own in the inventory, and all if maw.toml names one, are the user's affair.
+    Not so the mirror's key, if there is one (`mirror`): it is let in beside any other.
     """
     found = []
     ours = [host for host in hosts if not host.example and not (host.identity_file or settings.identity_file)]
@@ -72,9 +74,16 @@ def places(hosts: Sequence[Host], settings: SshSettings) -> tuple[Place, ...]:
             purposes = ((ADMIN,) if host in ours else ()) + ((BRIDGE,) if distros else ())
             found += [Place(host, Kind.WINDOWS, purposes, distros)] if purposes else []
             found += [Place(distro, Kind.DISTRO, (BRIDGE,)) for distro in distros]
-        elif host in ours and host.windows is None:
-            found.append(Place(host, Kind.LINUX, (ADMIN,)))
+        elif host.windows is None:
+            purposes = (ADMIN,) if host in ours else ()
+            purposes += (MIRROR,) if mirror and gate.guards(host) and not host.example else ()
+            found += [Place(host, Kind.LINUX, purposes)] if purposes else []
     return tuple(found)
+
+
+def of(listed: Sequence[Place], purpose: str) -> tuple[Place, ...]:
+    """Given the places and a purpose, return those where that key belongs, as if it were the only one."""
+    return tuple(altered(place, purposes=(purpose,)) for place in listed if purpose in place.purposes)
 
 
 def targets(listed: Sequence[Place], purpose: str) -> tuple[Target, ...]:
@@ -85,6 +94,10 @@ def targets(listed: Sequence[Place], purpose: str) -> tuple[Target, ...]:
             continue
         if purpose == ADMIN:
             found.append(Target(place.host.name, purpose, (place,), (place.host,)))
+            continue
+        if purpose == MIRROR:
+            proof = altered(place.host, name=gate.alias(place.host.name))
+            found.append(Target(place.host.name, purpose, (place,), (proof,)))
             continue
         inside = tuple(other for other in listed if other.host in place.distros)
         found.append(Target(place.host.name, purpose, (place, *inside), place.distros))

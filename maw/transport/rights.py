@@ -6,9 +6,9 @@ import fnmatch
 import ipaddress
 from typing import TYPE_CHECKING
 
-from maw.transport import wsl
+from maw.transport import gate, wsl
 from maw.transport.places import Kind
-from maw.transport.ssh_config import ADMIN, BRIDGE
+from maw.transport.ssh_config import ADMIN, BRIDGE, MIRROR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,10 +28,12 @@ def options_for(place: Place, purpose: str, addresses: Sequence[str], distro: st
     """
     if purpose == ADMIN:
         return ""
+    limit = f',from="{",".join(addresses)}"' if addresses else ""
+    if purpose == MIRROR:
+        return f'restrict,command="{gate.PROGRAM}"{limit}'
     if place.kind is Kind.DISTRO:
         return "restrict,pty,port-forwarding"
     assert distro is not None
-    limit = f',from="{",".join(addresses)}"' if addresses else ""
     return f'restrict,command="{wsl.sshd_command(distro)}"{limit}'
 
 
@@ -41,6 +43,8 @@ def may(entry: Entry, distros: Sequence[str] = ()) -> str:
     opened = [distro for distro in distros if commands and commands[0] == wsl.sshd_command(distro)]
     if opened:
         words = f"start the sshd of the distro {opened[0]} as root"
+    elif gate.PROGRAM in commands[:1]:
+        words = "read and back up containers through maw's gate"
     elif commands:
         words = f"run one command: {commands[0]}"
     elif entry.has("restrict"):
@@ -74,7 +78,9 @@ def problems(entry: Entry, place: Place, purpose: str) -> tuple[str, ...]:
     commands = entry.values("command")
     if place.kind is Kind.DISTRO and entry.has("from"):
         found.append("from= locks everybody out: over the bridge the peer has no address. Take it out")
-    if place.kind is Kind.WINDOWS and purpose == BRIDGE:
+    if purpose == MIRROR:
+        found += _of_mirror(entry)
+    elif place.kind is Kind.WINDOWS and purpose == BRIDGE:
         known = [wsl.sshd_command(host.wsl_distro) for host in place.distros if host.wsl_distro]
         if not commands:
             found.append("has no command=, so that it may run anything. `cutter keys show` prints the line")
@@ -87,6 +93,18 @@ def problems(entry: Entry, place: Place, purpose: str) -> tuple[str, ...]:
     elif place.kind is Kind.DISTRO and not _allowed(entry, "port-forwarding"):
         found.append("may not forward ports, which mirrors need: restrict,pty,port-forwarding")
     return tuple(found)
+
+
+def _of_mirror(entry: Entry) -> list[str]:
+    commands = entry.values("command")
+    found = []
+    if not commands:
+        found.append("has no command=, so that it may run anything. `cutter keys show` prints the line")
+    elif commands[0] != gate.PROGRAM:
+        found.append(f"its command is not the gate ({gate.PROGRAM})")
+    if not entry.has("restrict"):
+        found.append("has no restrict, so that it may forward ports. Put it first")
+    return found
 
 
 def from_matches(limit: str, addresses: Sequence[str]) -> bool:

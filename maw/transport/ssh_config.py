@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from maw import files
 from maw.errors import ConfigError, TransportError
-from maw.transport import addresses, wsl
+from maw.transport import addresses, gate, wsl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ FILE_NAME = "ssh_config"
 _LONGEST_FOLDER = 107 - 8 - 40 - 17 - 1
 # The keys of a workspace. Each is listed under three names, because a rotation that was interrupted
 # leaves one that works under one of them.
-ADMIN, BRIDGE = "admin", "bridge"
+ADMIN, BRIDGE, MIRROR = "admin", "bridge", "mirror"
 _STAGES = ("", ".next", ".previous")
 
 
@@ -43,7 +43,7 @@ class Paths:
     # Begins the name of each socket. It stands for the pinned keys, so that a connection made
     # under other pins, or by another workspace, is not shared.
     mark: str = ""
-    # Private keys by what they are for, ADMIN or BRIDGE; none means the user's own.
+    # Private keys by what they are for, ADMIN, BRIDGE or MIRROR; none means the user's own.
     identities: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     # Whether connections are kept and shared. A log-in that proves something must be a new one.
     shared: bool = True
@@ -71,7 +71,7 @@ def paths(workspace: Workspace) -> Paths:
 def identities(keys: Path) -> dict[str, tuple[Path, ...]]:
     """Given the folder of keys, return the keys there are for each purpose (a purpose may have none)."""
     found = {}
-    for purpose in (ADMIN, BRIDGE):
+    for purpose in (ADMIN, BRIDGE, MIRROR):
         stages = tuple(keys / f"{purpose}{stage}" for stage in _STAGES)
         if any(path.exists() for path in stages):
             found[purpose] = stages
@@ -94,6 +94,8 @@ def render(hosts: Sequence[Host], settings: SshSettings, where: Paths) -> str:
     for host in hosts:
         if host.windows is None:
             lines += [*_addresses(host, settings, where), *_block(host, settings, where), ""]
+            if MIRROR in where.identities and gate.guards(host):
+                lines += [*_mirror_block(host, settings, where), ""]
         elif host.windows in named:
             lines += [*_wsl_blocks(host, named[host.windows], settings, where), ""]
     lines += [
@@ -148,6 +150,22 @@ def _block(host: Host, settings: SshSettings, where: Paths) -> list[str]:
     if host.user:
         lines.append(f"    User {_name(host.user)}")
     return [*lines, *_identity(host, settings, where.identities.get(ADMIN, ())), *_socket(host.name, where)]
+
+
+def _mirror_block(host: Host, settings: SshSettings, where: Paths) -> list[str]:
+    """The way with the mirror's key, whatever other key the host has."""
+    name = gate.alias(host.name)
+    return [
+        *_addresses(host, settings, where, name),
+        f"Match originalhost {name}",
+        *([f"    HostName {_escaped(host.addresses[0])}"] if len(host.addresses) == 1 else []),
+        f"    HostKeyAlias {host.name}",
+        f"    Port {host.port}",
+        *([f"    User {_name(host.user)}"] if host.user else []),
+        *(f"    IdentityFile {_quoted(path)}" for path in where.identities[MIRROR]),
+        "    IdentitiesOnly yes",
+        *_socket(name, where),
+    ]
 
 
 def _socket(name: str, where: Paths) -> list[str]:

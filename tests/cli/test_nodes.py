@@ -20,7 +20,7 @@ import jsonschema
 import psutil
 import pytest
 
-from maw.cli.nodes import Node, Wsl
+from maw.cli.nodes import Node, Provisioned, Wsl
 from maw.transport import keys
 from maw.transport.loopback import LoopbackSatellite
 from maw.transport.status import Battery, Container, Containers, Worker
@@ -68,6 +68,7 @@ def test_the_schema_names_every_field() -> None:
     for kind, place in (
         (Node, SCHEMA["$defs"]["node"]),
         (Wsl, SCHEMA["$defs"]["wsl"]),
+        (Provisioned, SCHEMA["$defs"]["provisioned"]),
         (Containers, SCHEMA["$defs"]["containers"]),
         (Container, SCHEMA["$defs"]["containers"]["properties"]["instances"]["items"]),
         (Battery, SCHEMA["$defs"]["node"]["properties"]["batteries"]["items"]),

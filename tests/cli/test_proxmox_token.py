@@ -59,6 +59,8 @@ def test_without_apply_the_commands_are_printed_for_a_shell_and_nothing_is_asked
     ("arguments", "env", "code", "word"),
     [
         (["--renew"], {}, 2, "Add --apply"),
+        (["--dry-run"], {}, 2, "Add --apply or --remove"),
+        (["--apply", "--remove"], {}, 2, "Give one of them"),
         (["--apply"], {}, 2, "in group proxmox"),
         (["--apply"], {"MAW_PROXMOX_HOST": "server"}, 2, "example's address"),
         (["--apply"], {"MAW_PROXMOX_HOST": "nobody"}, 2, "no host called nobody"),
@@ -258,3 +260,60 @@ def test_a_new_token_whose_answer_cannot_be_read_is_not_shown(place: Place) -> N
     said = place.run(code=90)
     assert "very-secret" not in said
     assert "not shown" in said
+
+
+def changes(place: Place, *arguments: str) -> dict[str, Any]:
+    answer = place.maw("proxmox-token", *arguments, "--json")
+    assert answer.returncode == 0, answer.stderr.decode()
+    found: dict[str, Any] = json.loads(answer.stdout)
+    return found
+
+
+def test_a_second_run_runs_nothing_and_says_so(place: Place) -> None:
+    assert changes(place, "--apply")["changed"] is True
+    before = (place.node.folder / "access.json").read_bytes()
+    again = changes(place, "--apply")
+    assert (again["changed"], again["commands"], again["checked"]) == (False, [], "https")
+    assert again["fingerprint"] == place.api.files.fingerprint
+    assert (place.node.folder / "access.json").read_bytes() == before
+
+
+def test_a_dry_run_shows_what_would_be_run_and_changes_nothing(place: Place) -> None:
+    said = place.run("--dry-run")
+    assert "pveum role add MawMirror" in said
+    assert "nothing was changed on pve" in said
+    assert (place.known["roles"], place.file.exists()) == ({}, False)
+    place.run()
+    assert "there is nothing to do" in place.run("--dry-run")
+    assert changes(place, "--apply", "--dry-run")["changed"] is False
+    assert changes(place, "--remove", "--dry-run")["changed"] is True
+    assert place.file.exists()
+    place.file.unlink()
+    assert "a secret is shown only once" in place.run("--dry-run", code=98)
+
+
+def test_remove_leaves_the_server_as_it_was_and_what_others_made_alone(place: Place) -> None:
+    with access.change(place.node.state) as known:
+        known["users"]["you@pve"] = {"enable": 1}
+        known["acl"].append({"path": "/", "ugid": "you@pve", "roleid": "PVEAuditor", "propagate": 1})
+    before = place.known
+    place.run()
+    removed = changes(place, "--remove")
+    assert (removed["changed"], len(removed["commands"])) == (True, 7)
+    assert place.known == before
+    assert not place.file.exists()
+    assert changes(place, "--remove")["changed"] is False
+
+
+def test_a_token_whose_answer_was_cut_off_is_replaced_by_the_next_run(place: Place) -> None:
+    real = place.node.folder / "real" / "pveum"
+    place.stand_before('"$2 $3" = "token add"', f'{real} "$@" > /dev/null; kill -KILL $PPID; exit 0')
+    assert place.maw("proxmox-token", "--apply").returncode != 0
+    assert (TOKEN in place.known["tokens"], place.file.exists()) == (True, False)
+    before = place.secret
+    place.node.install(place.node.programs)
+    assert "checked: over the API" in place.run()
+    assert place.secret != before
+    assert place.file.read_text().strip() == place.secret
+    assert changes(place, "--apply")["changed"] is False
+    assert not list(place.file.parent.glob(".proxmox-token*"))

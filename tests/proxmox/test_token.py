@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import stat
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -174,3 +176,69 @@ def test_an_id_of_a_token_is_taken_apart(text: str) -> None:
 def test_what_is_no_id_reaches_no_command(text: str) -> None:
     with pytest.raises(InvalidSetting):
         token.pveum_commands(text)
+
+
+WHOLE = token.Existing(
+    role=True,
+    user=True,
+    token=True,
+    privileges=frozenset({"Datastore.AllocateSpace", "Datastore.Audit", "VM.Audit", "VM.Backup"}),
+    comment=token.COMMENT,
+    entries=tuple(
+        token.Entry(path, kind, who, token.ROLE)
+        for path in ("/vms", "/storage")
+        for kind, who in (("user", "maw@pve"), ("token", TOKEN))
+    ),
+)
+
+
+def test_where_all_is_right_no_command_is_left() -> None:
+    assert token.pveum_commands(TOKEN, WHOLE) == ()
+    renewed = [command[1:4] for command in token.pveum_commands(TOKEN, WHOLE, renew=True)]
+    assert renewed == [
+        ("user", "token", "remove"),
+        ("user", "token", "add"),
+        ("acl", "modify", "/vms"),
+        ("acl", "modify", "/storage"),
+    ]
+
+
+def test_a_privilege_too_many_and_a_right_that_is_not_passed_on_are_mended() -> None:
+    more = replace(WHOLE, privileges=WHOLE.privileges | {"Sys.Audit"})
+    assert [command[1:3] for command in token.pveum_commands(TOKEN, more)] == [("role", "modify")]
+    kept = (replace(WHOLE.entries[0], propagate=False), *WHOLE.entries[1:])
+    assert token.pveum_commands(TOKEN, replace(WHOLE, entries=kept)) == (
+        ("pveum", "acl", "modify", "/vms", "--users", "maw@pve", "--roles", "MawMirror"),
+    )
+
+
+def removed(existing: token.Existing) -> list[str]:
+    return [" ".join(command[1:]) for command in token.removal_commands(TOKEN, existing)]
+
+
+def test_what_was_made_is_taken_away_in_the_order_that_works() -> None:
+    assert removed(WHOLE) == [
+        "acl delete /vms --users maw@pve --roles MawMirror",
+        f"acl delete /vms --tokens {TOKEN} --roles MawMirror",
+        "acl delete /storage --users maw@pve --roles MawMirror",
+        f"acl delete /storage --tokens {TOKEN} --roles MawMirror",
+        "user token remove maw@pve mirror",
+        "user delete maw@pve",
+        "role delete MawMirror",
+    ]
+    assert removed(token.Existing()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "kept"),
+    [
+        ({"comment": "my own"}, "user delete maw@pve"),
+        ({"others": ("backup",)}, "user delete maw@pve"),
+        ({"entries": (token.Entry("/", "user", "maw@pve", "PVEAuditor"),)}, "user delete maw@pve"),
+        ({"entries": (token.Entry("/vms", "group", "family", "MawMirror"),)}, "role delete MawMirror"),
+    ],
+)
+def test_what_others_made_or_use_stays(change: dict[str, Any], kept: str) -> None:
+    found = removed(replace(WHOLE, **change))
+    assert kept not in found
+    assert "user token remove maw@pve mirror" in found

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from maw.config import SshSettings
 from maw.topology import Host
-from maw.transport import authorized, installing, keypairs, keys_check, places, rights, wsl
+from maw.transport import authorized, gate, installing, keypairs, keys_check, places, rights, wsl
 from maw.transport.keys_check import Seen
 from maw.transport.places import Held, Kind, Place
 from maw.transport.windows_files import Account
@@ -110,6 +112,48 @@ def test_a_line_of_ours_that_is_wrong_is_found(
     assert problem in problems(looked(place, line(options, key), *kept))[0]
 
 
+ON_PVE = Place(
+    Host("pve", ("192.168.1.10",), user="root", roles=("proxmox",)), Kind.LINUX, ("admin", "mirror")
+)
+
+
+def test_the_mirrors_line_is_shown_with_its_gate_and_the_admins_without() -> None:
+    shown = installing.instruction(ON_PVE, {"mirror": OLD, "admin": NEW}, ("192.168.1.129",))
+    assert shown.lines == (
+        f'restrict,command="{gate.PROGRAM}",from="192.168.1.129" ssh-ed25519 {OLD.base64} maw-mirror',
+        f"ssh-ed25519 {NEW.base64} maw-admin",
+    )
+    assert gate.PROGRAM in shown.where
+    ours = {
+        "mirror": keypairs.Stages(own(OLD)),
+        "admin": keypairs.Stages(own(NEW)),
+        "bridge": keypairs.Stages(),
+    }
+    content = "".join(f"{one}\n" for one in shown.lines).encode()
+    seen = Seen(Held("FILE", content), "", "", ("192.168.1.129",))
+    found = keys_check.judge(ON_PVE, seen, ours, reached=False)
+    assert problems(found) == []
+    assert found.keys[0].may == (
+        "read and back up containers through maw's gate, nothing else, only from 192.168.1.129"
+    )
+    elsewhere = keys_check.judge(ON_PVE, replace(seen, addresses=("192.168.1.7",)), ours, reached=False)
+    assert "does not let this machine in" in problems(elsewhere)[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ("", "has no command="),
+        ("restrict", "has no command="),
+        ('restrict,command="/bin/sh"', "is not the gate"),
+        (f'command="{gate.PROGRAM}"', "has no restrict"),
+    ],
+)
+def test_a_mirrors_line_that_allows_more_is_found(options: str, word: str) -> None:
+    (entry,) = authorized.entries(f"{line(options)}\n".encode())
+    assert any(word in one for one in rights.problems(entry, ON_PVE, "mirror"))
+
+
 def test_keys_of_others_are_listed_and_not_judged() -> None:
     found = looked(IN_UBUNTU, line("restrict,pty,port-forwarding"), line('from="10.0.0.1"', OTHER))
     assert [(key.key, key.comment) for key in found.keys] == [("bridge", "comment"), (None, "comment")]
@@ -184,3 +228,26 @@ def test_places_are_those_that_our_keys_open() -> None:
     (target,) = places.targets((first, second), "bridge")
     assert (target.places, target.proofs) == ((first, second), (UBUNTU,))
     assert places.targets((first, second), "admin") == ()
+
+
+def test_the_mirrors_key_belongs_on_proxmox_servers_whatever_other_key_they_have() -> None:
+    pve = Host("pve", ("192.168.1.10",), roles=("proxmox",))
+    mine = Host("mine", ("192.168.1.11",), roles=("proxmox",), identity_file="~/.ssh/mine")
+    example = Host("other", ("192.168.1.12",), roles=("proxmox",), example=True)
+    hosts = [pve, mine, example, SERVER]
+    found = places.places(hosts, SshSettings(), mirror=True)
+    assert {one.host.name: one.purposes for one in found} == {
+        "pve": ("admin", "mirror"),
+        "mine": ("mirror",),
+        "server": ("admin",),
+    }
+    assert [one.host.name for one in places.places(hosts, SshSettings())] == ["pve", "server"]
+    assert [(one.host.name, one.purposes) for one in places.of(found, "mirror")] == [
+        ("pve", ("mirror",)),
+        ("mine", ("mirror",)),
+    ]
+    first, second = places.targets(found, "mirror")
+    assert [(one.name, one.places[0].host.name, one.proofs[0].name) for one in (first, second)] == [
+        ("pve", "pve", "pve-mirror"),
+        ("mine", "mine", "mine-mirror"),
+    ]

@@ -123,6 +123,26 @@ def test_each_key_is_listed_under_the_three_names_that_a_rotation_leaves(tmp_pat
     }
 
 
+def test_a_proxmox_server_has_a_second_way_with_the_mirrors_key_alone(short: Path) -> None:
+    host = replace(SEVERAL, name="pve", user="root", roles=("proxmox",), identity_file="~/.ssh/mine")
+    other = replace(ONE, name="server", roles=("core",))
+    for keys, ways in ({"mirror": (short / "mirror",)}, 1), ({"admin": (short / "admin",)}, 0):
+        where = replace(_paths(short), identities=keys)
+        text = render([host, other], SshSettings(), where)
+        assert text.count("Match originalhost pve-mirror\n") == ways
+        assert "server-mirror" not in text
+    where = replace(_paths(short), identities={"mirror": (short / "mirror",), "admin": (short / "admin",)})
+    write([host], SshSettings(), where)
+    first, second = effective(where.config, "pve"), effective(where.config, "pve-mirror")
+    assert first["identityfile"] == ["~/.ssh/mine"] or first["identityfile"] == [f"{Path.home()}/.ssh/mine"]
+    assert second["identityfile"] == [str(short / "mirror")]
+    assert second["identitiesonly"] == ["yes"]
+    same = ("hostname", "hostkeyalias", "port", "user")
+    assert [first[key] for key in same] == [second[key] for key in same]
+    # What one may do the other may not: neither rides on the other's connection.
+    assert first["controlpath"] != second["controlpath"]
+
+
 def test_a_log_in_that_proves_something_shares_no_connection(short: Path) -> None:
     where = replace(_paths(short), shared=False)
     config = write([WINDOWS, WSL], SshSettings(), where)
