@@ -27,7 +27,7 @@ import maw
 from maw import files
 from maw.errors import DiskFull, DocumentTooLarge, JobTimedOut, MawError, ProtocolError, WorkerDied, printable
 from maw.models import engines
-from maw.offload import protocol
+from maw.offload import launcher, protocol, serve
 from maw.offload.executor import error_line
 
 if TYPE_CHECKING:
@@ -64,6 +64,9 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--engine", action="append", default=[], metavar="NAME=MODULE:CLASS", help="register another engine"
     )
+    parser.add_argument(
+        "--serve", action="store_true", help="be one connection of the service; its options come with it"
+    )
     chosen = parser.parse_args(argv)
     if chosen.processes <= 0:
         chosen.processes = min(MOST_PROCESSES, os.cpu_count() or 1)
@@ -73,6 +76,8 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Run the worker on standard input and output until the input ends."""
     chosen = arguments()
+    if chosen.serve:
+        serve.main([option for option in sys.argv[1:] if option != launcher.SERVE])
     own = dict(item.partition("=")[::2] for item in chosen.engine)
     worker = Worker(chosen, {**engines.FACTORIES, **own})
     for number in (signal.SIGTERM, signal.SIGHUP):

@@ -25,7 +25,7 @@ PACKAGES = (
     *("iproute2", "procps", "rsync", "acl", "attr", "zstd", "sudo", "ca-certificates"),
     *("lxd", "lxd-client", "busybox-static", "dnsmasq-base", "iptables", "uidmap"),
     # What Ubuntu for WSL brings, or a role needs: the machines of the lab cannot fetch packages.
-    *("python3-apt", "python3-venv", "systemd-timesyncd", "btrfs-progs", "logrotate"),
+    *("python3-apt", "python3-venv", "systemd-timesyncd", "btrfs-progs", "logrotate", "libgomp1"),
 )
 _SCRIPT = Path(__file__).with_name("image.sh")
 # Debian's own, so that it is found on Ubuntu too.
