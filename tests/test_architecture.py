@@ -21,6 +21,7 @@ HEAVY = {
     "charset_normalizer",
     "docx",
     "fabric",
+    "huggingface_hub",
     "jsonschema",
     "llama_cpp",
     "lxml",

@@ -53,6 +53,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         "windows_host_distro_image_sha256": "",
         "wsl_distro_packages_path": "",
         "lxd_pool_minimum_gb": "1",
+        "windows_host_reboot_allowed": "true",
     }
     return [word for name, value in values.items() for word in ("--extra-vars", f"{name}={value}")]
 
