@@ -207,7 +207,11 @@ def must_answer(config: str, questions: Mapping[str, Sequence[str]]) -> None:
         time.sleep(0.5)
     if why:
         said = "; ".join(f"{host}: {text}" for host, text in why.items())
-        raise LabError(f"not every machine answers: {said}. Begin anew with: make lab-down lab")
+        step = "Begin anew with: make lab-down lab"
+        if "degraded" in said:
+            step = "With many labs the kernel's inotify instances are used up; raise them with sysctl -w "
+            step += "fs.inotify.max_user_instances=1024, then begin anew with: make lab-down lab"
+        raise LabError(f"not every machine answers: {said}. {step}")
 
 
 def summary(state: Mapping[str, Any]) -> str:
