@@ -8,22 +8,30 @@ PREFIX = maw
 SATELLITES = 1
 LAB = $(BIN)/python molecule/lab
 
-.PHONY: demo test lint bench lab lab-down molecule pytest clean constraints
+.PHONY: demo test lint bench lab lab-down molecule slow-end-to-end slow-lab slow-rest clean constraints
 
 demo: $(VENV)/.installed
 	@$(BIN)/maw demo examples --question "$(QUESTION)"
 
-# In CI molecule runs beside pytest: both mostly wait, for machines that start and for time-outs.
+# In CI the slow ones run beside each other, for they mostly wait for machines and time-outs; the others, which
+# look at the clock, run before them and alone.
 test: lint
 	$(BIN)/python -m compileall -q maw
 ifeq ($(CI),true)
-	$(MAKE) --jobs=2 --output-sync=target pytest molecule
+	$(BIN)/python -m pytest -m "not slow"
+	$(MAKE) --jobs=3 --output-sync=target slow-end-to-end slow-lab molecule slow-rest
 else
-	$(MAKE) pytest
+	$(BIN)/python -m pytest
 endif
 
-pytest: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+slow-end-to-end: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m slow tests/end_to_end
+
+slow-lab: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m slow tests/lab tests/mirror
+
+slow-rest: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m slow --ignore=tests/end_to_end --ignore=tests/lab --ignore=tests/mirror
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

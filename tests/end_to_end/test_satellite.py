@@ -65,6 +65,12 @@ def before(notebook: BareNotebook) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
+def seen() -> dict[str, Any]:
+    """What one test saw and a later one compares with."""
+    return {}
+
+
+@pytest.fixture(scope="module")
 def fingerprint(notebook: BareNotebook, before: dict[str, Any]) -> str:
     """The first contact, as the person at the notebook makes it."""
     first = notebook.verb("satellite-init", NOTEBOOK, "--json")
@@ -75,7 +81,7 @@ def fingerprint(notebook: BareNotebook, before: dict[str, Any]) -> str:
 
 
 def test_it_is_finished_after_ten_interruptions_and_pasting_one_line(
-    notebook: BareNotebook, given: list[str], fingerprint: str
+    notebook: BareNotebook, given: list[str], fingerprint: str, seen: dict[str, Any]
 ) -> None:
     chance = random.Random(5)
     command = ["satellite-init", NOTEBOOK, "--fingerprint", fingerprint, *given]
@@ -95,6 +101,7 @@ def test_it_is_finished_after_ten_interruptions_and_pasting_one_line(
     last = notebook.verb(*command)
     assert last.returncode == 0, last.stdout + last.stderr
     assert f"done: {WSL} is a satellite" in last.stdout
+    seen["interrupted"] = notebook.listing()
 
 
 @pytest.fixture(scope="module")
@@ -158,9 +165,26 @@ def test_removing_it_leaves_the_notebook_as_it_was(
         *("--extra-vars", "lxd_remove_mirrors=true", "--extra-vars", "windows_host_remove_distro=true"),
     )
     assert answer.returncode == 0, answer.stdout + answer.stderr
-    after = satellite.listing()
-    was = before["disk"]
-    new = sorted(set(after) - set(was))
-    gone = sorted(set(was) - set(after))
-    other = sorted(path for path in set(was) & set(after) if was[path] != after[path])
-    assert (new, gone, other) == ([], [], [])
+    assert differences(before["disk"], satellite.listing()) == ([], [], [])
+    was, now = before["windows"], satellite.windows()
+    # WSL itself, and its feature, stay.
+    for part in ("power", "firewall", "tasks", "distros", "registry", "services"):
+        assert now[part] == was[part], part
+
+
+def differences(was: dict[str, Any], now: dict[str, Any]) -> tuple[list[str], list[str], list[str]]:
+    """The paths that are new, gone, and other than they were."""
+    new, gone = sorted(set(now) - set(was)), sorted(set(was) - set(now))
+    return new, gone, sorted(path for path in set(was) & set(now) if was[path] != now[path])
+
+
+def test_a_way_without_interruptions_ends_in_the_same_state(
+    notebook: BareNotebook, given: list[str], seen: dict[str, Any]
+) -> None:
+    if "interrupted" not in seen:
+        pytest.skip("the test that interrupts was not run")
+    first = json.loads(notebook.verb("satellite-init", NOTEBOOK, "--json").stdout)
+    fingerprint = notebook.first_contact(first["line"])
+    answer = notebook.verb("satellite-init", NOTEBOOK, "--fingerprint", fingerprint, *given)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert differences(seen["interrupted"], notebook.listing()) == ([], [], [])
