@@ -74,6 +74,7 @@ def begin(parent: Path, playbook: str, asked: Mapping[str, Any]) -> Artifacts:
     except OSError as error:
         raise files.translate(error, parent) from error
     except FileError:
+        # The error that is raised is the one to tell.
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return Artifacts(folder)

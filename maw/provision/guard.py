@@ -148,6 +148,7 @@ def main(arguments: list[str]) -> int:
         control = os.open(control_path, os.O_RDONLY | os.O_CLOEXEC)
         environment = _environment(environment_path)
     except OSError:
+        # Who asked is gone already, so there is nobody to tell.
         shutil.rmtree(scratch, ignore_errors=True)
         return STOPPED
     lock = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -166,6 +167,7 @@ def main(arguments: list[str]) -> int:
         signal.signal(number, lambda *_: guard.stop())
     status = guard.run()
     if guard.orphaned:
+        # Nobody is left to tell.
         shutil.rmtree(scratch, ignore_errors=True)
     return status
 

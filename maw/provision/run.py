@@ -150,6 +150,7 @@ def _scratch() -> Iterator[Path]:
     try:
         yield folder
     finally:
+        # A run that ended is not turned into an error by this; the folder is private.
         shutil.rmtree(folder, ignore_errors=True)
 
 

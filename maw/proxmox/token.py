@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import re
 import stat
-import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from maw import files
+from maw import files, vault
 from maw.errors import InvalidSetting, TokenUnusable
 
 if TYPE_CHECKING:
@@ -29,10 +28,7 @@ _TOKEN_ID = re.compile(
     r"(?P<user>[^\s:/!@\x00-\x1f\x7f]{1,50}@[A-Za-z][A-Za-z0-9._-]+)!(?P<name>[A-Za-z][A-Za-z0-9._-]+)"
 )
 _SECRET = re.compile(rb"[!-~]{8,256}")
-_VAULT = b"$ANSIBLE_VAULT;"
 _LARGEST = 65_536
-_VAULT_SECONDS = 60
-_PASSWORD_FILE = "ANSIBLE_VAULT_PASSWORD_FILE"  # noqa: S105 - a variable's name
 _MAKE = "Make one with `maw proxmox-token --apply`"
 
 
@@ -86,8 +82,8 @@ def read_secret(path: Path) -> str:
     Raise TokenUnusable if it is missing, readable by others, empty, or no secret.
     """
     content = _read(path)
-    if content.startswith(_VAULT):
-        content = _decrypted(path)
+    if content.startswith(vault.MARK):
+        content = vault.view(path, TokenUnusable)
     secret = content.strip()
     if not secret:
         raise TokenUnusable(path=path, reason="it is empty", step=_MAKE)
@@ -108,7 +104,7 @@ def store_secret(path: Path, secret: str) -> None:
     """
     content = f"{secret}\n".encode("ascii")
     if _is_vault(path):
-        content = _vault(path, ["encrypt", "--output", "-"], content)
+        content = vault.encrypt(path, content, TokenUnusable)
     files.write_atomically(path, content, mode=0o600)
 
 
@@ -134,7 +130,7 @@ def prepare(path: Path) -> None:
     if path.is_dir():
         raise TokenUnusable(path=path, reason="it is a folder", step="Name a file in proxmox.token_file")
     probe = path.with_name(f".{path.name}.probe")
-    content = _vault(path, ["encrypt", "--output", "-"], b"probe\n") if _is_vault(path) else b"probe\n"
+    content = vault.encrypt(path, b"probe\n", TokenUnusable) if _is_vault(path) else b"probe\n"
     files.write_atomically(probe, content, mode=0o600)
     probe.unlink()
 
@@ -222,7 +218,7 @@ def _read(path: Path) -> bytes:
         raise TokenUnusable(path=path, reason=error.strerror or str(error), step=step) from error
     if len(content) > _LARGEST:
         raise TokenUnusable(path=path, reason="it is too large to be a secret", step=_MAKE)
-    if not content.startswith(_VAULT) and stat.S_IMODE(found.st_mode) & 0o077:
+    if not content.startswith(vault.MARK) and stat.S_IMODE(found.st_mode) & 0o077:
         mode = stat.S_IMODE(found.st_mode)
         raise TokenUnusable(
             path=path,
@@ -236,51 +232,7 @@ def _read(path: Path) -> bytes:
 def _is_vault(path: Path) -> bool:
     try:
         with path.open("rb") as stream:
-            return stream.read(len(_VAULT)) == _VAULT
+            return stream.read(len(vault.MARK)) == vault.MARK
     except OSError:
         # What cannot be read is no vault; whoever writes there learns why.
         return False
-
-
-def _decrypted(path: Path) -> bytes:
-    return _vault(path, ["view", str(path)], b"")
-
-
-def _vault(path: Path, arguments: list[str], given: bytes) -> bytes:
-    """Run ansible-vault, which asks nobody: the password comes from a file."""
-    if not os.environ.get(_PASSWORD_FILE):
-        raise TokenUnusable(
-            path=path,
-            reason="it is encrypted by Ansible Vault, and no password file is named",
-            step=f"Set {_PASSWORD_FILE} to the file with its password",
-        )
-    argv = [_vault_program(), *arguments]
-    # A pager is what shows a decrypted file to people; cat hands it on.
-    environment = {**os.environ, "PAGER": "cat", "ANSIBLE_NOCOLOR": "1"}
-    try:
-        answer = subprocess.run(
-            argv,
-            input=given,
-            capture_output=True,
-            check=False,
-            timeout=_VAULT_SECONDS,
-            env=environment,
-            start_new_session=True,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        reason = f"ansible-vault did not run ({type(error).__name__})"
-        raise TokenUnusable(path=path, reason=reason, step="Check `ansible-vault --version`") from error
-    if answer.returncode != 0:
-        said = answer.stderr.decode("utf-8", "replace").strip().splitlines()
-        reason = "ansible-vault refused it: " + (said[0].rstrip(". ") if said else "it did not say why")
-        step = f"Check the password in the file that {_PASSWORD_FILE} names"
-        raise TokenUnusable(path=path, reason=reason, step=step)
-    return answer.stdout
-
-
-def _vault_program() -> str:
-    import sys
-    from pathlib import Path
-
-    beside = Path(sys.executable).parent / "ansible-vault"
-    return str(beside) if beside.exists() else "ansible-vault"

@@ -11,6 +11,7 @@ import pytest
 
 from maw.errors import CannotWrite, InvalidSetting, TokenUnusable
 from maw.proxmox import token
+from maw.vault import encrypt
 from tests.proxmox.replay import SECRET
 
 TOKEN = "maw@pve!mirror"
@@ -106,7 +107,7 @@ def password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def vault(file: Path, password: Path) -> Path:
     """A vault that Ansible itself made. Its content is safe with any mode."""
-    put(file, token._vault(file, ["encrypt", "--output", "-"], SECRET.encode()), 0o644)
+    put(file, encrypt(file, SECRET.encode(), TokenUnusable), 0o644)
     assert file.read_bytes().startswith(b"$ANSIBLE_VAULT;")
     assert SECRET.encode() not in file.read_bytes()
     return file

@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import struct
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.roles.loading import load
+
 PROGRAM = Path(__file__).resolve().parents[2] / "roles" / "core" / "files" / "memory_admission.py"
 STRING, LIST, U32, F32 = 8, 9, 4, 6
 
 
-def _program() -> ModuleType:
-    place = importlib.util.spec_from_file_location("memory_admission", PROGRAM)
-    assert place is not None
-    assert place.loader is not None
-    module = importlib.util.module_from_spec(place)
-    place.loader.exec_module(module)
-    return module
-
-
-admission = _program()
+admission = load(PROGRAM)
 
 
 def _text(text: str) -> bytes:

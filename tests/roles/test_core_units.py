@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.roles.loading import load
+
 PLACE = Path(__file__).resolve().parents[2] / "roles" / "core" / "filter_plugins" / "core_units.py"
-_spec = importlib.util.spec_from_file_location("core_units", PLACE)
-assert _spec is not None
-assert _spec.loader is not None
-units = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(units)
+units = load(PLACE)
 
 
 @pytest.mark.parametrize(

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import ipaddress
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.roles.loading import load
+
 _PLUGINS = Path(__file__).resolve().parents[2] / "roles" / "lxd" / "filter_plugins"
 RANGES = ["10.119.0.0/16", "172.30.0.0/15", "192.168.192.0/18"]
 
 
-def _plugin(name: str) -> Any:
-    place = importlib.util.spec_from_file_location(name, _PLUGINS / f"{name}.py")
-    assert place is not None
-    assert place.loader is not None
-    module = importlib.util.module_from_spec(place)
-    place.loader.exec_module(module)
-    return module
-
-
-plugin = _plugin("lxd_address")
+plugin = load(_PLUGINS / "lxd_address.py")
 
 
 def _used(*words: str) -> list[dict[str, str]]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.roles.loading import load
 
 _PLUGINS = Path(__file__).resolve().parents[2] / "roles" / "lxd" / "filter_plugins"
 WHOLE = [[0, 0, 4294967295]]
@@ -15,16 +15,7 @@ NESTED = [[0, 100000, 10000001]]
 SIZE = 1_000_000_000
 
 
-def _plugin(name: str) -> Any:
-    place = importlib.util.spec_from_file_location(name, _PLUGINS / f"{name}.py")
-    assert place is not None
-    assert place.loader is not None
-    module = importlib.util.module_from_spec(place)
-    place.loader.exec_module(module)
-    return module
-
-
-plugin = _plugin("lxd_idmap")
+plugin = load(_PLUGINS / "lxd_idmap.py")
 names = st.sampled_from(["you", "root", "0", "lxd", "สมชาย"])
 entries = st.builds(
     lambda name, first, count: f"{name}:{first}:{count}",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from tests.roles.loading import load
 
 ROLE = Path(__file__).resolve().parents[2] / "roles" / "lxd"
 GB = 10**9
@@ -70,17 +70,7 @@ WANTED: dict[str, Any] = {
 OURS = {"user.maw.lxd": "1"}
 
 
-def _plugin(name: str) -> Any:
-    place = importlib.util.spec_from_file_location(name, ROLE / "filter_plugins" / f"{name}.py")
-    assert place is not None
-    assert place.loader is not None
-    module = importlib.util.module_from_spec(place)
-    sys.modules[name] = module
-    place.loader.exec_module(module)
-    return module
-
-
-plugin, removal = _plugin("lxd_plan"), _plugin("lxd_removal")
+plugin, removal = (load(ROLE / "filter_plugins" / f"{name}.py") for name in ("lxd_plan", "lxd_removal"))
 
 
 def _with(base: dict[str, Any], **more: Any) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import http.server
-import importlib.util
 import io
 import json
 import os
@@ -19,19 +18,12 @@ from typing import Any
 
 import pytest
 
+from tests.roles.loading import load
+
 FILES = Path(__file__).resolve().parents[2] / "roles" / "lxd" / "files"
 
 
-def _program(name: str) -> Any:
-    place = importlib.util.spec_from_file_location(f"lxd_{name}", FILES / f"{name}.py")
-    assert place is not None
-    assert place.loader is not None
-    module = importlib.util.module_from_spec(place)
-    place.loader.exec_module(module)
-    return module
-
-
-look, api = _program("look"), _program("lxd_api")
+look, api = load(FILES / "look.py", "lxd_look"), load(FILES / "lxd_api.py", "lxd_lxd_api")
 
 
 class FakeLxd:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.roles.loading import load
 
 _PLUGINS = Path(__file__).resolve().parents[2] / "roles" / "lxd" / "filter_plugins"
 WSL = {
@@ -22,18 +22,7 @@ LINUX = {"wsl": 0, "wsl_version": "", "kernel": "6.1.0-40-amd64", "own_cgroup": 
 SEEN = {"stage": "done", "error": "", "log": "", "bridge": "mawbr0", "address": "10.119.0.7/24"}
 
 
-def _plugin(name: str) -> Any:
-    place = importlib.util.spec_from_file_location(name, _PLUGINS / f"{name}.py")
-    assert place is not None
-    assert place.loader is not None
-    module = importlib.util.module_from_spec(place)
-    # A dataclass looks its own module up.
-    sys.modules[name] = module
-    place.loader.exec_module(module)
-    return module
-
-
-plugin = _plugin("lxd_symptoms")
+plugin = load(_PLUGINS / "lxd_symptoms.py")
 
 # Lines as they stand in issues of microsoft/WSL, canonical/lxd, lxc/lxc and lxc/incus, and as met in the lab.
 TABLE = [

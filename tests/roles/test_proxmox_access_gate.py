@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import shlex
@@ -19,6 +18,7 @@ from hypothesis import strategies as st
 from maw.mirror.vzdump import make_argv
 from maw.transport import gate as place
 from maw.transport import guard
+from tests.roles.loading import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -59,17 +59,7 @@ ALLOWED: list[tuple[str, ...]] = [
 ]
 
 
-def _load() -> Any:
-    specification = importlib.util.spec_from_file_location("maw_pve_gate", PROGRAM)
-    assert specification is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["maw_pve_gate"] = module
-    assert specification.loader is not None
-    specification.loader.exec_module(module)
-    return module
-
-
-pve_gate = _load()
+pve_gate = load(PROGRAM)
 
 
 def sent(argv: Sequence[str]) -> bytes:

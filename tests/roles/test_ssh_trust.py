@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.roles.loading import load
 
 ROLE = Path(__file__).resolve().parents[2] / "roles" / "ssh_trust"
 BRIDGE_KEY = "AAAAC3NzaC1lZDI1NTE5AAAAILQXvX1XRGYp+jYeMI4nbr5UF+wstNwyhSPaJhXmoOhI"
@@ -22,16 +23,7 @@ BRIDGE = f'{COMMAND},from="192.168.1.129" ssh-ed25519 {BRIDGE_KEY} maw-bridge'
 ADMIN = f"ssh-ed25519 {ADMIN_KEY} maw-admin"
 
 
-def _load() -> Any:
-    spec = importlib.util.spec_from_file_location("ssh_trust", ROLE / "filter_plugins" / "ssh_trust.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-trust = _load()
+trust = load(ROLE / "filter_plugins" / "ssh_trust.py")
 
 GOLDEN = {
     "empty": ("", f"{BRIDGE}\n{ADMIN}\n"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import importlib.util
 import io
 import json
 import os
@@ -13,29 +12,19 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
 import maw
+from tests.roles.loading import load
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ROOT / "roles" / "worker" / "files"
 VENV = "venv-0123456789ab"
 
 
-def _program(name: str) -> ModuleType:
-    place = importlib.util.spec_from_file_location(f"worker_{name}", FILES / f"{name}.py")
-    assert place is not None
-    assert place.loader is not None
-    module = importlib.util.module_from_spec(place)
-    sys.modules[place.name] = module
-    place.loader.exec_module(module)
-    return module
-
-
-release = _program("release")
+release = load(FILES / "release.py", "worker_release")
 
 
 def run(

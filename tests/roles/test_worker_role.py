@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import importlib.util
 import json
 import os
 import re
@@ -15,12 +14,13 @@ import tarfile
 import venv
 import zipfile
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
+
+from tests.roles.loading import load
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ROOT / "roles" / "worker" / "files"
@@ -44,17 +44,7 @@ LOOK = {
 LOCKS = ["requirements.txt", "requirements-satellite.txt"]
 
 
-def _program(name: str) -> ModuleType:
-    place = importlib.util.spec_from_file_location(f"worker_{name}", FILES / f"{name}.py")
-    assert place is not None
-    assert place.loader is not None
-    module = importlib.util.module_from_spec(place)
-    sys.modules[place.name] = module
-    place.loader.exec_module(module)
-    return module
-
-
-wheels = _program("wheels")
+wheels = load(FILES / "wheels.py", "worker_wheels")
 
 
 def look(**markers: str) -> dict[str, Any]:

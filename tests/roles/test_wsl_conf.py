@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.roles.loading import load
 
 _FILE = Path(__file__).resolve().parents[2] / "roles" / "wsl_distro" / "filter_plugins" / "wsl_conf.py"
 SYSTEMD = {"boot": {"systemd": "true"}}
 ALL = {"boot": {"systemd": "true"}, "network": {"hostname": "satellite"}, "user": {"default": "you"}}
 
 
-def _load() -> Any:
-    spec = importlib.util.spec_from_file_location("wsl_conf", _FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-conf = _load()
+conf = load(_FILE)
 
 GOLDEN = {
     "nothing": ("", SYSTEMD, "[boot]\nsystemd=true\n"),

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import os
 import subprocess
-from typing import Any
 
 import pytest
 
+from tests.roles.loading import load
 from tests.roles.wsl_copy import KEY, OTHER, ROLE
 
-
-def _filters() -> Any:
-    path = ROLE / "filter_plugins" / "wsl_distro.py"
-    spec = importlib.util.spec_from_file_location("wsl_distro", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-filters = _filters()
+filters = load(ROLE / "filter_plugins" / "wsl_distro.py", "wsl_distro_filters")
 
 
 def test_an_answer_is_found_within_noise() -> None:

@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import base64
 import configparser
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.roles.loading import load
+
 ROLE = Path(__file__).resolve().parents[2] / "roles" / "windows_host"
 
 
-def _load() -> ModuleType:
-    path = ROLE / "filter_plugins" / "windows_host.py"
-    spec = importlib.util.spec_from_file_location("windows_host_filters", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-plugin = _load()
+plugin = load(ROLE / "filter_plugins" / "windows_host.py", "windows_host_filters")
 WANTED = {
     "general": {"instanceIdleTimeout": -1},
     "wsl2": {"memory": "8GB", "vmIdleTimeout": -1},
