@@ -13,6 +13,7 @@ import json
 import math
 import os
 import queue
+import shutil
 import signal
 import socket
 import subprocess
@@ -117,6 +118,8 @@ class Worker:
         self._factories = factories
         self._output = sys.stdout.buffer
         self._lock = threading.Lock()
+        # Reentrant: a signal may come to the thread that is ending already.
+        self._ending = threading.RLock()
         self._spool = Path(tempfile.mkdtemp(prefix="maw-worker-"))
         # A short queue: what does not fit waits in the pipe, so that memory stays flat.
         self._queue: queue.Queue[dict[str, Any] | None] = queue.Queue(maxsize=chosen.processes)
@@ -243,17 +246,26 @@ class Worker:
                 self.abort(1)
 
     def abort(self, status: int) -> None:
-        """Stop everything at once and end this process with `status`."""
-        for slot in self._slots:
-            slot.kill()
-        self._clean()
-        os._exit(status)
+        """Stop everything at once and end this process with `status`.
+
+        Several threads may find the reader gone at the same moment: the first one ends the
+        process, the others wait here for that.
+        """
+        with self._ending:
+            try:
+                for slot in self._slots:
+                    slot.kill()
+                self._clean()
+            finally:
+                os._exit(status)
+
+    def wait_if_ending(self) -> None:
+        """Return at once, or never if this process is ending: what its end breaks is no news."""
+        with self._ending:
+            pass
 
     def _clean(self) -> None:
-        for path in self._spool.iterdir():
-            path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            self._spool.rmdir()
+        shutil.rmtree(self._spool, ignore_errors=True)
 
 
 class _Slot:
@@ -295,6 +307,7 @@ class _Slot:
         finally:
             self._deadline = math.inf
         if not answered:
+            self._worker.wait_if_ending()
             self._worker.write(error_line(job["id"], *self._verdict(job, self._late, timeout)))
 
     def _converse(self, job: dict[str, Any]) -> bool:
