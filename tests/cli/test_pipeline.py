@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -434,9 +435,11 @@ def _finished(workspace) -> dict[str, int]:
     path = workspace.state / "ledger.sqlite3"
     if not path.exists():
         return {}
-    with sqlite3.connect(path, timeout=10) as database:
+    with closing(sqlite3.connect(path, timeout=10)) as database:
+        # The file is there before the first transaction has made its tables.
+        if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'jobs'").fetchall():
+            return {}
         rows = database.execute("SELECT key, attempts FROM jobs WHERE state = 'done'").fetchall()
-    database.close()
     return dict(rows)
 
 
