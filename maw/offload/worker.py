@@ -257,6 +257,7 @@ class Worker:
                     slot.kill()
                 self._clean()
             finally:
+                # Also when a second Ctrl-C comes meanwhile.
                 os._exit(status)
 
     def wait_if_ending(self) -> None:
@@ -265,6 +266,7 @@ class Worker:
             pass
 
     def _clean(self) -> None:
+        # A worker that ended is not turned into an error by what stays in its own private folder.
         shutil.rmtree(self._spool, ignore_errors=True)
 
 
