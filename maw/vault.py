@@ -16,19 +16,20 @@ if TYPE_CHECKING:
 # What such a file begins with.
 MARK = b"$ANSIBLE_VAULT;"
 _SECONDS = 60
-_PASSWORD_FILE = "ANSIBLE_VAULT_PASSWORD_FILE"  # noqa: S105 - a variable's name
+# The variable in which Ansible is told of the file with the password.
+PASSWORD_FILE = "ANSIBLE_VAULT_PASSWORD_FILE"  # noqa: S105 - a variable's name
 
 
-def run(path: Path, arguments: Sequence[str], given: bytes, refusal: type[MawError]) -> bytes:
+def _run(path: Path, arguments: Sequence[str], given: bytes, refusal: type[MawError]) -> bytes:
     """Given the file that it is about, arguments and input, run ansible-vault and return its output.
 
     The password comes from the file that the environment names. Raise `refusal`, with path, reason and step.
     """
-    if not os.environ.get(_PASSWORD_FILE):
+    if not os.environ.get(PASSWORD_FILE):
         raise refusal(
             path=path,
             reason="it is encrypted by Ansible Vault, and no password file is named",
-            step=f"Set {_PASSWORD_FILE} to the file with its password",
+            step=f"Set {PASSWORD_FILE} to the file with its password",
         )
     try:
         answer = subprocess.run(
@@ -47,7 +48,7 @@ def run(path: Path, arguments: Sequence[str], given: bytes, refusal: type[MawErr
     if answer.returncode != 0:
         said = answer.stderr.decode("utf-8", "replace").strip().splitlines()
         reason = "ansible-vault refused it: " + (said[0].rstrip(". ") if said else "it did not say why")
-        step = f"Check the password in the file that {_PASSWORD_FILE} names"
+        step = f"Check the password in the file that {PASSWORD_FILE} names"
         raise refusal(path=path, reason=reason, step=step)
     return answer.stdout
 
@@ -57,12 +58,12 @@ def view(path: Path, refusal: type[MawError]) -> bytes:
 
     ansible-vault ends it with a line feed, if it did not end so.
     """
-    return run(path, ["view", str(path)], b"", refusal)
+    return _run(path, ["view", str(path)], b"", refusal)
 
 
 def encrypt(path: Path, content: bytes, refusal: type[MawError]) -> bytes:
     """Given the file that it is for and its content, return that encrypted. Raise `refusal`."""
-    return run(path, ["encrypt", "--output", "-"], content, refusal)
+    return _run(path, ["encrypt", "--output", "-"], content, refusal)
 
 
 def _program() -> str:

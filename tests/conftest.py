@@ -108,6 +108,15 @@ def isolated(runtime_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.fixture
+def password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file with the password of Ansible's vaults, which the environment names."""
+    path = tmp_path / "password"
+    path.write_text("correct horse\n")
+    monkeypatch.setenv("ANSIBLE_VAULT_PASSWORD_FILE", str(path))
+    return path
+
+
+@pytest.fixture
 def home(isolated: Path) -> Path:
     """The home folder that this test's programs see."""
     return isolated

@@ -10,15 +10,6 @@ from maw import vault
 from maw.errors import HubTokenUnusable, TokenUnusable
 
 
-@pytest.fixture
-def password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file with the password, which the environment names."""
-    path = tmp_path / "password"
-    path.write_text("correct horse\n")
-    monkeypatch.setenv("ANSIBLE_VAULT_PASSWORD_FILE", str(path))
-    return path
-
-
 @pytest.mark.parametrize("content", [b"secret\n", "ความลับ 🙂 $(id)\n".encode(), b"x" * 100_000 + b"\n"])
 def test_what_was_encrypted_is_read_again(tmp_path: Path, password: Path, content: bytes) -> None:
     path = tmp_path / "ไฟล์ $(id)"

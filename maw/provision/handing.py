@@ -13,12 +13,12 @@ import re
 from typing import TYPE_CHECKING, Any, Self
 
 from maw.errors import CannotRead
+from maw.vault import PASSWORD_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-VAULT = "ANSIBLE_VAULT_PASSWORD_FILE"
 # Of the user's, these have a place in a run of ours; the others would make it another.
 _KEPT = re.compile(
     r"ANSIBLE_(?:COLLECTIONS_PATHS?|GALAXY_.*|VAULT_PASSWORD_FILE|VAULT_IDENTITY_LIST|HOME|PYTHON_INTERPRETER)"
@@ -99,21 +99,21 @@ def vault_password(path: Path | None, ask: Callable[[], str] | None = None) -> I
     if path is None and ask is None:
         yield b""
         return
-    before = os.environ.get(VAULT)
+    before = os.environ.get(PASSWORD_FILE)
     with Handed() as handed:
         if ask is not None:
             known = ask().encode("utf-8", "surrogateescape")
-            os.environ[VAULT] = handed.file(known)
+            os.environ[PASSWORD_FILE] = handed.file(known)
         else:
             assert path is not None
             known = _read(path)
-            os.environ[VAULT] = str(path.absolute())
+            os.environ[PASSWORD_FILE] = str(path.absolute())
         try:
             yield known
         finally:
-            os.environ.pop(VAULT)
+            os.environ.pop(PASSWORD_FILE)
             if before is not None:
-                os.environ[VAULT] = before
+                os.environ[PASSWORD_FILE] = before
 
 
 def _read(path: Path) -> bytes:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from maw import errors
+from maw import errors, vault
 from maw.provision import artifacts, handing, report
 from maw.provision.run import Wish
 
@@ -405,5 +405,5 @@ def test_a_password_that_was_typed_is_on_no_disk_and_in_no_argument(stage: Stage
         assert known == b"typed-by-hand"
         ended = stage.run()
     assert ended.failure is None, ended.failure
-    assert handing.VAULT not in os.environ
+    assert vault.PASSWORD_FILE not in os.environ
     assert b"typed-by-hand" not in stage.kept()

@@ -97,14 +97,6 @@ def test_a_place_where_nothing_can_be_put_is_found_before(file: Path, tmp_path: 
 
 
 @pytest.fixture
-def password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    path = tmp_path / "password"
-    path.write_text("opensesame\n")
-    monkeypatch.setenv("ANSIBLE_VAULT_PASSWORD_FILE", str(path))
-    return path
-
-
-@pytest.fixture
 def vault(file: Path, password: Path) -> Path:
     """A vault that Ansible itself made. Its content is safe with any mode."""
     put(file, encrypt(file, SECRET.encode(), TokenUnusable), 0o644)

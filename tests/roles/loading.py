@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-ROLES = Path(__file__).resolve().parents[2] / "roles"
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def load(path: Path, name: str | None = None) -> Any:
